@@ -1,0 +1,236 @@
+"""What was observed: environments, timings, estimates, trials and verdicts, as frozen values.
+
+Latencies are integer nanoseconds wherever they are stored, added or compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from tailor.errors import InvalidBudgetError
+from tailor.spec import Target
+
+__all__ = [
+    "Budget",
+    "Environment",
+    "Estimate",
+    "Interval",
+    "Measurement",
+    "Outcome",
+    "Reductions",
+    "Stages",
+    "TimingSettings",
+    "Trial",
+    "Verdict",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Hardware, drivers, clocks and library versions; unequal environments never mix."""
+
+    facts: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        """A short digest that differs whenever a fact differs."""
+        return hashlib.sha256(json.dumps(dict(self.facts), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimingSettings:
+    """When a timing session warms up, samples and stops.
+
+    Sampling stops once every subject's 95 % interval of the median is within `half_width` of the median and at least
+    `min_rounds` rounds are done, or at `max_rounds`, or after `max_seconds`. A sample times as many back-to-back
+    calls as fill `sample_seconds` (at least one). `fixed_warmup` calls replace the warm-up test when given.
+    `statistic` is "median" or "mean" (the mean is what LACP's protocol reports).
+    """
+
+    name: str = "default"
+    min_rounds: int = 12
+    max_rounds: int = 200
+    half_width: float = 0.01
+    max_seconds: float = 60.0
+    sample_seconds: float = 0.002
+    warmup_seconds: float = 1.0
+    fixed_warmup: int | None = None
+    statistic: str = "median"
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A value with its 95 % interval (ratios, or nanoseconds as floats)."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """Raw samples of one subject in one session, in ns per call; statistics are derived, failures are values.
+
+    `stopped` says why sampling ended: "precise", "rounds", "time", "protocol" or "failed". Samples of one session
+    are aligned: entry i of every subject comes from the same shuffled round.
+    """
+
+    subject: str
+    environment: str
+    session: str
+    samples_ns: tuple[int, ...]
+    stopped: str
+    failure: str | None = None
+
+    @property
+    def median_ns(self) -> int:
+        """Median of the samples."""
+        return round(statistics.median(self.samples_ns))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A latency with its interval; adding keeps the worst source."""
+
+    ns: int
+    low_ns: int
+    high_ns: int
+    source: str = "measured"  # "measured" < "fitted" < "extrapolated"
+
+    def __add__(self, other: Estimate) -> Estimate:
+        order = ("measured", "fitted", "extrapolated")
+        return Estimate(
+            ns=self.ns + other.ns,
+            low_ns=self.low_ns + other.low_ns,
+            high_ns=self.high_ns + other.high_ns,
+            source=max(self.source, other.source, key=order.index),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One structure that search tried.
+
+    `score` is what the evaluator said (higher is better), None when the structure was over the latency limit and
+    so was not evaluated. `origin` is "random", "mutation", "crossover" ...; `cycle` counts populations from 0.
+    """
+
+    number: int
+    cycle: int
+    origin: str
+    widths: Mapping[str, int]
+    latency: Estimate
+    score: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """The latency to reach: a share of the dense network's, or a time. Parsed from "60%" or "5ms"."""
+
+    text: str
+    share: float | None = None
+    ns: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Read "60%", "0.5s", "5ms", "800us" or "90000ns".
+
+        Raises:
+            InvalidBudgetError: for anything else, for zero, negative times, and shares of 100 % or more.
+        """
+        cleaned = text.strip().lower().replace(" ", "")
+        units = {"ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9}
+        unit = next((u for u in ("%", *units) if cleaned.endswith(u)), None)
+        way_out = 'give a share of the dense latency such as "60%" or a time such as "5ms"'
+        try:
+            number = float(cleaned.removesuffix(unit or ""))
+        except ValueError:
+            raise InvalidBudgetError(f"budget {text!r} is not a latency: {way_out}", value=text) from None
+        if unit is None:
+            raise InvalidBudgetError(f"budget {text!r} has no unit: {way_out}", value=text)
+        if not 0 < number < float("inf"):
+            raise InvalidBudgetError(f"budget {text!r} must be above zero: {way_out}", value=text)
+        if unit == "%":
+            if number >= 100:
+                raise InvalidBudgetError(f"budget {text!r} is no reduction: give a share below 100%", value=text)
+            return cls(text=cleaned, share=number / 100)
+        return cls(text=cleaned, ns=round(number * units[unit]))
+
+    def limit_ns(self, dense_ns: int) -> int:
+        """The latency allowed when the dense network takes `dense_ns`."""
+        if self.ns is not None:
+            return self.ns
+        return int((self.share or 0.0) * dense_ns)
+
+
+class Outcome(str, Enum):
+    """What verification found."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    UNDECIDED = "UNDECIDED"
+
+    @property
+    def exit_code(self) -> int:
+        """The process exit code of this outcome: 0, 3 or 4."""
+        return {"PASS": 0, "FAIL": 3, "UNDECIDED": 4}[self.value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """Top-1 accuracy (0 to 1) on the test split at each stage; None where a stage was skipped."""
+
+    dense: float
+    cut: float | None = None
+    recalibrated: float | None = None
+    fine_tuned: float | None = None
+
+    @property
+    def final(self) -> float:
+        """Accuracy of what is handed over."""
+        stages = (self.fine_tuned, self.recalibrated, self.cut, self.dense)
+        return next(value for value in stages if value is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reductions:
+    """Dense and pruned values of LACP's five metrics (accuracy in 0 to 1, latency in ns)."""
+
+    accuracy: tuple[float, float] | None
+    latency_ns: tuple[int, int]
+    macs: tuple[int, int]
+    parameters: tuple[int, int]
+    channels: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a fresh process found: PASS, FAIL or UNDECIDED, with the numbers and the reason.
+
+    `ratio` is pruned over dense latency, paired round by round; `limit_ns` is the budget in that session;
+    `instances` counts the fresh copies of each network that were timed. `equivalent` says that the saved network
+    gave the outputs that the run recorded; `accuracy` is top-1 of the saved network (0 to 1), None without data.
+    """
+
+    outcome: Outcome
+    reason: str
+    budget: Budget
+    limit_ns: int
+    dense: Interval
+    pruned: Interval
+    ratio: Interval
+    resolution: float
+    instances: int
+    equivalent: bool
+    accuracy: float | None
+    dense_accuracy: float | None
+    target: Target
+    environment: Environment
+    warnings: tuple[str, ...] = field(default=())
