@@ -19,14 +19,19 @@ __all__ = [
     "Budget",
     "Environment",
     "Estimate",
+    "GraphSummary",
+    "GroupSummary",
     "Interval",
     "Measurement",
     "Outcome",
     "Reductions",
+    "RunConfig",
+    "SearchSummary",
     "Stages",
     "TimingSettings",
     "Trial",
     "Verdict",
+    "WidthsRecord",
 ]
 
 
@@ -234,3 +239,73 @@ class Verdict:
     target: Target
     environment: Environment
     warnings: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """Every resolved option of a run: what a resumed run must agree with, and what the report prints.
+
+    `model` is the model's name or its class when it was given as an object; `command` is what was typed, or "" when
+    the run was started from Python. `method` holds the recipe's own options as text.
+    """
+
+    model: str
+    weights: str | None
+    data: str | None
+    target: Target
+    budget: Budget
+    method: str
+    method_options: Mapping[str, str]
+    recipe: str
+    recipe_options: Mapping[str, str]
+    protocol: str
+    seed: int
+    input_shape: tuple[int, ...]
+    command: str
+    tailor_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSummary:
+    """One channel group as the report shows it; `share` is its layers' part of the dense MACs (0 to 1)."""
+
+    name: str
+    width: int
+    channels_per_unit: int
+    quantum: int
+    min_width: int
+    pinned: str | None
+    residual: bool
+    producers: tuple[str, ...]
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphSummary:
+    """The traced network as stored in a run folder."""
+
+    fingerprint: str
+    groups: tuple[GroupSummary, ...]
+    layers: int
+    macs: int
+    parameters: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSummary:
+    """What the search did: structures evaluated, seconds, the winner's trial number, and its measured latency."""
+
+    structures: int
+    seconds: float
+    best: int
+    limit_ns: int
+    best_measured_ns: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WidthsRecord:
+    """Units per group before and after."""
+
+    dense: Mapping[str, int]
+    pruned: Mapping[str, int]
