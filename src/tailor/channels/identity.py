@@ -1,0 +1,137 @@
+"""Every channel has an identity: who owns it, with whom it is one, and why it may not go.
+
+Identities are positive integers, 0 is the null identity (what padding invents, what nobody owns). A *track* is an
+int64 tensor shaped like the tensor that it follows; its entries say whose channel each element is. Along dimensions
+that do not matter it has stride 0, so it costs nothing. A weight has one track per dimension, an activation usually one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+__all__ = ["Ledger", "Pin", "Unions", "channel_vector", "slim", "varies", "varying"]
+
+
+def varies(track: Tensor, dim: int) -> bool:
+    """Whether identities differ along this dimension."""
+    return track.shape[dim] > 1 and track.stride(dim) != 0
+
+
+def varying(track: Tensor) -> frozenset[int]:
+    """The dimensions along which identities differ."""
+    return frozenset(dim for dim in range(track.ndim) if varies(track, dim))
+
+
+def slim(track: Tensor) -> Tensor:
+    """The same track with stride 0 wherever identities do not differ, so that `varies` tells the truth."""
+    for dim in range(track.ndim):
+        if varies(track, dim):
+            first = track.narrow(dim, 0, 1)
+            if bool((track == first).all()):
+                track = first.expand(track.shape)
+    return track
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pin:
+    """Identities that may not be removed, and why."""
+
+    ids: npt.NDArray[np.int64]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unions:
+    """The resolved ledger: `unit[i]` is the number of the unit that identity i belongs to."""
+
+    unit: npt.NDArray[np.int64]
+
+
+class Ledger:
+    """Hands out identities and remembers ties, pins and marks until they are resolved at once."""
+
+    def __init__(self) -> None:
+        self.owners: list[tuple[str, int, int, int]] = []  # (path, dim, first identity, size)
+        self.roles: dict[tuple[str, int], str] = {}
+        self.pins: list[Pin] = []
+        self.residual: list[npt.NDArray[np.int64]] = []
+        self.mixing: list[Pin] = []
+        self._next = 1
+        self._pairs: list[npt.NDArray[np.int64]] = []
+
+    @property
+    def count(self) -> int:
+        """One more than the largest identity."""
+        return self._next
+
+    def own(self, path: str, dim: int, size: int) -> Tensor:
+        """New identities for one dimension of a parameter or buffer, shape [size]."""
+        first = self._next
+        self._next += size
+        self.owners.append((path, dim, first, size))
+        return torch.arange(first, first + size)
+
+    def tie(self, one: Tensor, other: Tensor) -> None:
+        """Make two tracks one, element by element (broadcast); the null identity ties nothing."""
+        dims = torch.broadcast_shapes(one.shape, other.shape)
+        one, other = one.expand(dims), other.expand(dims)
+        for dim in range(len(dims)):  # where neither differs, one row says it all
+            if one.shape[dim] > 1 and one.stride(dim) == 0 and other.stride(dim) == 0:
+                one, other = one.narrow(dim, 0, 1), other.narrow(dim, 0, 1)
+        pairs = torch.stack([one.reshape(-1), other.reshape(-1)]).numpy()
+        self._pairs.append(pairs[:, (pairs > 0).all(axis=0) & (pairs[0] != pairs[1])])
+
+    def pin(self, tracks: Sequence[Tensor], reason: str) -> None:
+        """Keep these identities for good; the first reason given is the one told."""
+        for track in tracks:
+            self.pins.append(Pin(distinct(track), reason))
+
+    def mark_residual(self, track: Tensor) -> None:
+        """Remember that an addition ties these identities to others."""
+        self.residual.append(distinct(track))
+
+    def mark_mixing(self, track: Tensor, norm: str) -> None:
+        """Remember that this norm mixes these identities."""
+        self.mixing.append(Pin(distinct(track), norm))
+
+    def role(self, path: str, dim: int, role: str) -> None:
+        """Say what a dimension is to its channels; the first role stays."""
+        self.roles.setdefault((path, dim), role)
+
+    def resolve(self) -> Unions:
+        """Connected components of all ties."""
+        pairs = np.concatenate(self._pairs, axis=1) if self._pairs else np.zeros((2, 0), np.int64)
+        ones = np.ones(pairs.shape[1], dtype=np.int8)
+        ties = coo_matrix((ones, (pairs[0], pairs[1])), shape=(self._next, self._next))
+        _, unit = connected_components(ties, directed=False)
+        return Unions(unit=unit.astype(np.int64))
+
+
+def distinct(track: Tensor) -> npt.NDArray[np.int64]:
+    """The identities in a track without the null one, sorted."""
+    for dim in range(track.ndim):
+        if not varies(track, dim):
+            track = track.narrow(dim, 0, 1)
+    ids: npt.NDArray[np.int64] = np.unique(track.reshape(-1).numpy())
+    return ids[ids > 0]
+
+
+def channel_vector(ledger: Ledger, track: Tensor, dim: int) -> Tensor:
+    """One identity per index of `dim`, shape [size]; what shares an index is tied, for it can only go together."""
+    rows = track.movedim(dim, 0)
+    for other in range(1, rows.ndim):
+        if not varies(rows, other):
+            rows = rows.narrow(other, 0, 1)
+    rows = rows.reshape(rows.shape[0], -1)
+    vector = rows.amax(dim=1)
+    if rows.shape[1] > 1:
+        ledger.tie(vector[:, None], rows)
+    return vector
