@@ -14,7 +14,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from tailor.errors import CutError
 from tailor.spec import ChannelGraph, KeepPlan
 
-__all__ = ["build", "kept_positions", "refit_modules"]
+__all__ = ["assemble", "build", "kept_positions", "refit_modules", "shortened_tensors"]
 
 
 def kept_positions(graph: ChannelGraph, plan: KeepPlan) -> dict[tuple[str, int], Tensor]:
@@ -41,17 +41,29 @@ def build(model: nn.Module, graph: ChannelGraph, plan: KeepPlan) -> nn.Module:
     Raises:
         CutError: the plan is another graph's, or breaks a pin, a bound or a quantum.
     """
+    return assemble(model, shortened_tensors(model, graph, plan))
+
+
+def shortened_tensors(model: nn.Module, graph: ChannelGraph, plan: KeepPlan) -> dict[str, Tensor]:
+    """New tensors for everything that the plan shortens, by state-dict key."""
     graph.check_plan(plan)
     named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     missing = sorted({tensor.path for tensor in graph.tensors} - set(named))
     if missing:
         raise CutError(f"the graph was traced on another model: {missing[0]!r} is missing here", value=missing)
-    memo: dict[int, Any] = {}
-    by_path: dict[str, dict[int, Tensor]] = {}
+    dims: dict[str, dict[int, Tensor]] = {}
     for (path, dim), keep in kept_positions(graph, plan).items():
-        by_path.setdefault(path, {})[dim] = keep
-    for path, dims in by_path.items():
-        memo[id(named[path])] = _shortened(named[path], dims)
+        dims.setdefault(path, {})[dim] = keep
+    return {path: _shortened(named[path], keeps) for path, keeps in dims.items()}
+
+
+def assemble(model: nn.Module, replaced: dict[str, Tensor]) -> nn.Module:
+    """A copy of the model with some tensors replaced and every module's own numbers made to agree.
+
+    The replacements are put into the copy's memo, so that shared weights stay shared and nothing is copied twice.
+    """
+    named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    memo: dict[int, Any] = {id(named[path]): tensor for path, tensor in replaced.items()}
     small = copy.deepcopy(model, memo)
     refit_modules(small)
     return small

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -55,8 +55,11 @@ def _places(ledger: Ledger, unit: Ints) -> _Places:
     order = {key: number for number, key in enumerate(ledger.roles)}
     keys = [(path, dim) for path, dim, _, _ in ledger.owners]
     chosen = sorted(
-        (n for n, (_, _, first, size) in enumerate(ledger.owners)
-         if keys[n] in order or bool((counts[unit[first : first + size]] > 1).any())),
+        (
+            n
+            for n, (_, _, first, size) in enumerate(ledger.owners)
+            if keys[n] in order or bool((counts[unit[first : first + size]] > 1).any())
+        ),
         key=lambda n: order.get(keys[n], len(order) + n),
     )
     slots, units, numbers, indices = [], [], [], []
@@ -106,6 +109,12 @@ def _first_text(marks: list[Pin], unit: Ints) -> dict[int, str]:
     return texts
 
 
+def _alone(group: ChannelGroup) -> str:
+    """Why a group of one unit cannot be cut."""
+    channels = group.channels_per_unit
+    return "one channel only" if channels == 1 else f"its {channels} channels are tied to each other (split, shuffle)"
+
+
 def _named(
     built: list[tuple[int, tuple[Slot, ...], str | None, bool, str | None, int]],
 ) -> tuple[ChannelGroup, ...]:
@@ -118,9 +127,6 @@ def _named(
         seen[name] = seen.get(name, 0) + 1
         if seen[name] > 1:
             name = f"{name}#{seen[name]}"
-        if reason is None and width == 1:
-            reason = "one channel only"
-        groups.append(
-            ChannelGroup(name=name, width=width, pinned=reason, residual=residual, mixing=mixing, slots=slots)
-        )
+        group = ChannelGroup(name=name, width=width, pinned=reason, residual=residual, mixing=mixing, slots=slots)
+        groups.append(replace(group, pinned=_alone(group)) if reason is None and width == 1 else group)
     return tuple(groups)

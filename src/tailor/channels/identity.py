@@ -2,7 +2,8 @@
 
 Identities are positive integers, 0 is the null identity (what padding invents, what nobody owns). A *track* is an
 int64 tensor shaped like the tensor that it follows; its entries say whose channel each element is. Along dimensions
-that do not matter it has stride 0, so it costs nothing. A weight has one track per dimension, an activation usually one.
+that do not matter it has stride 0, so it costs nothing. A weight has one track per dimension, an activation
+usually one.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ zero. For norms that mix channels the reference recomputes the statistics over t
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from tailor.channels.cut import build, kept_positions
+from tailor.channels.cut import assemble, kept_positions, shortened_tensors
 from tailor.channels.run import FORWARD_ERRORS, Inputs, output_tensors, quiet
 from tailor.spec import ChannelGraph, KeepPlan
 
@@ -54,11 +55,16 @@ class Proof:
         with quiet(self._model):
             expected = masked_outputs(self._model, self._graph, plan, self._inputs)
             try:
-                got = output_tensors(build(self._model, self._graph, plan)(*self._inputs.args, **self._inputs.kwargs))
+                got = output_tensors(self._cut(plan)(*self._inputs.args, **self._inputs.kwargs))
             except FORWARD_ERRORS as error:
                 words = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 return Finding(difference=float("inf"), failure=f"forward fails after the cut: {words}")
         return _compare(expected, got)
+
+    def _cut(self, plan: KeepPlan) -> nn.Module:
+        """The cut network; what is not shortened is shared with the stressed copy, since nobody trains either."""
+        shared: dict[str, Tensor] = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
+        return assemble(self._model, shared | shortened_tensors(self._model, self._graph, plan))
 
 
 def _compare(expected: list[Tensor], got: list[Tensor]) -> Finding:
@@ -70,7 +76,7 @@ def _compare(expected: list[Tensor], got: list[Tensor]) -> Finding:
             continue
         scale = float(want.abs().max().clamp_min(1e-12))
         difference = float((want - have).abs().max()) / scale
-        worst = max(worst, difference if difference == difference else float("inf"))  # NaN proves nothing
+        worst = max(worst, float("inf") if math.isnan(difference) else difference)  # NaN proves nothing
     return Finding(difference=worst)
 
 
@@ -98,14 +104,15 @@ class _KeptNorms(TorchDispatchMode):
     """LayerNorm and GroupNorm as the cut network computes them: statistics over the kept channels alone."""
 
     def __init__(self, kept: dict[int, Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._kept = kept
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         aten = torch.ops.aten
-        if func.overloadpacket in (aten.native_layer_norm, aten.native_group_norm) and id(args[1 + (
-            func.overloadpacket is aten.native_layer_norm
-        )]) in self._kept:
+        if (
+            func.overloadpacket in (aten.native_layer_norm, aten.native_group_norm)
+            and id(args[1 + (func.overloadpacket is aten.native_layer_norm)]) in self._kept
+        ):
             return self._over_kept(func, args)
         return func(*args, **(kwargs or {}))
 
@@ -119,7 +126,9 @@ class _KeptNorms(TorchDispatchMode):
         else:
             keep = self._kept[id(args[1])].to(x.device)
             groups = args[6] if args[6] != x.shape[1] else len(keep)
-            out, *rest = func(x[:, keep], args[1][keep], _pick(args[2], keep), args[3], len(keep), args[5], groups, args[7])
+            out, *rest = func(
+                x[:, keep], args[1][keep], _pick(args[2], keep), args[3], len(keep), args[5], groups, args[7]
+            )
             whole = torch.zeros_like(x)
             whole[:, keep] = out
         return (whole, *rest)
@@ -145,13 +154,18 @@ def _stressed(model: nn.Module, inputs: Inputs, generator: torch.Generator) -> n
 
     Statistics drawn at random would let activations explode and saturate, and a saturated output hides differences.
     """
-    copied = copy.deepcopy(model)
 
     def draw(tensor: Tensor, scale: float) -> Tensor:
         return (torch.randn(tensor.shape, generator=generator) * scale).to(tensor)
 
-    for parameter in copied.parameters():
-        if parameter.is_floating_point() and (parameter.squeeze().ndim <= 1 or not bool(parameter.any())):
+    def degenerate(parameter: Tensor) -> bool:
+        return parameter.squeeze().ndim <= 1 or not bool(parameter.reshape(-1)[:4096].any())
+
+    drawn = {name for name, p in model.named_parameters() if p.is_floating_point() and degenerate(p)}
+    shared = {id(p): p for name, p in model.named_parameters() if name not in drawn}
+    copied = copy.deepcopy(model, shared)  # large weights are only read, so they are not copied
+    for name, parameter in copied.named_parameters():
+        if name in drawn:
             parameter.data.add_(draw(parameter, 0.2))
     norms = [m for m in copied.modules() if isinstance(m, _NormBase) and m.running_mean is not None]
     handles = [norm.register_forward_pre_hook(_calibrate(draw)) for norm in norms]

@@ -114,7 +114,7 @@ class Run(TorchDispatchMode):
     """Follows identities through one run; afterwards `ledger` knows every tie and `layers` every contraction."""
 
     def __init__(self, model: nn.Module, mixing: str) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.ledger = Ledger()
         self.mixing = mixing
         self.layers: list[LayerCall] = []

@@ -102,13 +102,14 @@ def _with_pins(graph: ChannelGraph, model: nn.Module, pins: Sequence[Pin]) -> Ch
     pinned: dict[str, str] = {}
     for pin in pins:
         names = [
-            name for name, module in modules.items()
+            name
+            for name, module in modules.items()
             if (fnmatch.fnmatch(name, pin) if isinstance(pin, str) else isinstance(module, pin))
         ]
         if isinstance(pin, str) and not names:
             raise UnknownNameError(f"no module is named {pin!r}, so it cannot be pinned", value=pin)
         text = pin if isinstance(pin, str) else pin.__name__
-        pinned |= {name: f"pinned by request ({text})" for name in names}
+        pinned |= dict.fromkeys(names, f"pinned by request ({text})")
 
     def apply(group: ChannelGroup) -> ChannelGroup:
         reason = next((pinned[m] for p in group.producers if (m := p.rpartition(".")[0]) in pinned), None)

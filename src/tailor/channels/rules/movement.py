@@ -1,0 +1,168 @@
+"""Data movement is executed on the identities themselves: the operator is the rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from tailor.channels.identity import Ledger, slim, varies
+from tailor.channels.rules.arithmetic import combine
+from tailor.channels.rules.call import Call, Follower, Rule, null_track, tensors_in
+
+__all__ = ["MOVEMENT"]
+
+
+def _pass(run: Follower, call: Call) -> None:
+    """Copies and aliases: the same identities, and a parameter stays that parameter."""
+    run.same(call.out, call.inputs[0])
+
+
+def _move(run: Follower, call: Call) -> None:
+    """The operator itself is the rule: run it on the identities."""
+    source = call.inputs[0]
+    per_track = []
+    for track in run.tracks(source):
+        arguments = [track if arg is source else arg for arg in call.positional]
+        per_track.append(call.func(*arguments, **call.keywords))
+    outs = tensors_in(call.out)
+    moved = [[piece] if isinstance(piece, Tensor) else list(piece) for piece in per_track]
+    for number, out in enumerate(outs):
+        run.follow(out, tuple(slim(pieces[number]) for pieces in moved))
+        run.derive(out, source)
+
+
+def _view(run: Follower, call: Call) -> None:
+    """Reshape the identities; where one channel dimension is split in several, whole rows or columns go together.
+
+    `view(b, groups, c // groups, h, w)`: cutting must leave a rectangle, so the identities along all new dimensions
+    but the largest are tied.
+    """
+    source, out = call.inputs[0], call.out
+    tracks = []
+    for track in run.tracks(source):
+        new = slim(track.reshape(out.shape))
+        for dims in _split_dims(tuple(source.shape), tuple(out.shape)):
+            _tie_all_but_largest(run.ledger, new, dims)
+        tracks.append(new)
+    run.follow(out, tuple(tracks))
+    run.derive(out, source)
+
+
+def _tie_all_but_largest(ledger: Ledger, track: Tensor, dims: Sequence[int]) -> None:
+    differing = [dim for dim in dims if varies(track, dim)]
+    if len(differing) < 2:
+        return
+    free = max(differing, key=lambda dim: track.shape[dim])
+    for dim in differing:
+        if dim != free:
+            ledger.tie(track, track.narrow(dim, 0, 1))
+
+
+def _split_dims(old: tuple[int, ...], new: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """The runs of new dimensions that one run of old dimensions was split into, for a view old -> new."""
+    i = j = 0
+    while i < len(old) and j < len(new):
+        first, left, right = j, old[i], new[j]
+        while left != right:
+            if left < right:
+                i += 1
+                left *= old[i]
+            else:
+                j += 1
+                right *= new[j]
+        i, j = i + 1, j + 1
+        yield tuple(range(first, j))
+
+
+def _pieces(run: Follower, call: Call) -> None:
+    """Split, chunk, unbind: move, and tie equal pieces, since the code computes their common size from the shape."""
+    _move(run, call)
+    outs = tensors_in(call.out)
+    if len({out.shape for out in outs}) == 1:
+        for out in outs[1:]:
+            for one, other in zip(run.tracks(outs[0]), run.tracks(out), strict=True):
+                run.ledger.tie(one, other)
+
+
+def _slice(run: Follower, call: Call) -> None:
+    """A slice that is one of several equal pieces of a channel dimension is treated as a chunk."""
+    _move(run, call)
+    source, dim = call.args["self"], call.args.get("dim", 0) % call.args["self"].ndim
+    length, size = call.out.shape[dim], source.shape[dim]
+    if call.args.get("step", 1) == 1 and 0 < length < size and size % length == 0:
+        for track, piece in zip(run.tracks(source), run.tracks(call.out), strict=True):
+            if varies(track, dim):
+                run.ledger.tie(piece, track.narrow(dim, 0, length))
+
+
+def _pad(run: Follower, call: Call) -> None:
+    """Padding along a dimension without channels keeps them; along a channel dimension it invents null ones."""
+    source, out = call.args["self"], call.out
+    pads = list(call.args["pad"])
+    tracks = []
+    for track in run.tracks(source):
+        kept, core = list(pads), track
+        for step in range(len(pads) // 2):
+            dim = source.ndim - 1 - step
+            if not varies(track, dim) and source.shape[dim] > 1:
+                kept[2 * step : 2 * step + 2] = [0, 0]
+                core = core.narrow(dim, 0, 1)
+        padded = torch.ops.aten.constant_pad_nd(core, kept, 0)
+        tracks.append(slim(padded.expand(out.shape)))
+    run.follow(out, tuple(tracks))
+
+
+def _join(run: Follower, call: Call) -> None:
+    """Concatenate or stack the identities; what has none takes part as null."""
+    sources = [t for t in call.args["tensors"] if t.numel() or t.ndim > 1]
+    per_source = [run.tracks(t) for t in sources]
+    tracks = []
+    for number in range(max(map(len, per_source), default=0)):
+        parts = [
+            own[number] if number < len(own) else null_track(t.shape)
+            for own, t in zip(per_source, sources, strict=True)
+        ]
+        tracks.append(_join_track(call, parts))
+    run.follow(call.out, tuple(tracks))
+
+
+def _join_track(call: Call, parts: list[Tensor]) -> Tensor:
+    dim = call.args.get("dim", 0)
+    if call.name == "stack":
+        parts = [part.unsqueeze(dim) for part in parts]
+    dim %= call.out.ndim
+    for other in range(call.out.ndim):
+        if other != dim and not any(varies(part, other) for part in parts):
+            parts = [part.narrow(other, 0, 1) for part in parts]
+    return slim(torch.cat(parts, dim=dim).expand(call.out.shape))
+
+
+def _copy_into(run: Follower, call: Call) -> None:
+    """Copying into a tensor ties both; into one without identities it hides them, so they stay."""
+    target, source = call.args["self"], call.args["src"]
+    own, other = run.tracks(target), run.tracks(source)
+    if own and other:
+        combine(run, call)
+    elif other:
+        run.ledger.pin(other, "copied into a buffer in place")
+
+
+_PASSED = "clone alias detach _to_copy lift_fresh contiguous to"
+_MOVED = """permute transpose t squeeze squeeze_ unsqueeze select expand flip roll repeat
+    pixel_shuffle pixel_unshuffle channel_shuffle index_select unfold"""
+_VIEWED = "view _unsafe_view reshape _reshape_alias"
+_PIECED = "split split_with_sizes unbind chunk"
+
+MOVEMENT: dict[str, Rule] = {
+    **dict.fromkeys(_PASSED.split(), _pass),
+    **dict.fromkeys(_MOVED.split(), _move),
+    **dict.fromkeys(_VIEWED.split(), _view),
+    **dict.fromkeys(_PIECED.split(), _pieces),
+    "slice": _slice,
+    "constant_pad_nd": _pad,
+    "cat": _join,
+    "stack": _join,
+    "copy_": _copy_into,
+}

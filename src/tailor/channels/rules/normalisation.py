@@ -1,0 +1,80 @@
+"""Normalisation ties its parameters and passes through; norms that mix channels are marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from tailor.channels.identity import channel_vector, varies
+from tailor.channels.rules.call import Call, Follower, Rule, input_channels, tensors_in
+
+__all__ = ["NORMALISATION"]
+
+
+def _batch_norm(run: Follower, call: Call) -> None:
+    """Ties parameters and statistics to the channels and passes through; exact under pruning."""
+    x, out = call.args["input"], tensors_in(call.out)[0]
+    tracks = run.tracks(x)
+    vector = input_channels(run, x, 1)
+    _tie_per_channel(run, call, ("weight", "bias", "running_mean", "running_var"), vector)
+    run.follow(out, tracks)
+
+
+def _tie_per_channel(run: Follower, call: Call, names: Sequence[str], vector: Tensor) -> None:
+    for name in names:
+        tensor = call.args.get(name)
+        for track in run.tracks(tensor):
+            own = track.reshape(-1)
+            if own.shape == vector.shape:
+                run.ledger.tie(own, vector)
+        path = run.weight_path(tensor)
+        if path is not None:
+            run.ledger.role(path, 0, "per-channel")
+
+
+def _layer_norm(run: Follower, call: Call) -> None:
+    """Mixes the channels that it normalises over: pinned, unless such groups are to be cut."""
+    x, out = call.args["input"], tensors_in(call.out)[0]
+    dims = range(x.ndim - len(call.args["normalized_shape"]), x.ndim)
+    _mixing_norm(run, call, "LayerNorm", [dim for dim in dims if x.shape[dim] > 1])
+    run.follow(out, run.tracks(x))
+
+
+def _group_norm(run: Follower, call: Call) -> None:
+    """Mixes the channels of each of its groups; with one channel per group it mixes nothing."""
+    x, groups, out = call.args["input"], call.args["group"], tensors_in(call.out)[0]
+    vector = input_channels(run, x, 1)
+    if groups == x.shape[1]:
+        _tie_per_channel(run, call, ("weight", "bias"), vector)
+    else:
+        _mixing_norm(run, call, "GroupNorm", [1])
+        if groups > 1:
+            blocks = vector.reshape(groups, -1)
+            run.ledger.tie(blocks, blocks[:1])
+    run.follow(out, run.tracks(x))
+
+
+def _mixing_norm(run: Follower, call: Call, norm: str, dims: list[int]) -> None:
+    x = call.args["input"]
+    path = run.weight_path(call.args.get("weight"))
+    mixed = [track for track in run.tracks(x) if any(varies(track, dim) for dim in dims)]
+    if run.mixing == "pin":
+        run.ledger.pin(mixed, f'{norm} mixes these channels; trace(mixing="cut") cuts them')
+    elif path is None or len(dims) != 1:
+        run.ledger.pin(mixed, f"{norm} mixes these channels and has no weight along them")
+    else:
+        for track in mixed:
+            vector = channel_vector(run.ledger, track, dims[0])
+            _tie_per_channel(run, call, ("weight", "bias"), vector)
+            run.ledger.mark_mixing(vector, f"{norm} {path.rpartition('.')[0]}")
+
+
+_BATCH_NORMS = """native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm
+    miopen_batch_norm _batch_norm_no_update _batch_norm_with_update"""
+
+NORMALISATION: dict[str, Rule] = {
+    **dict.fromkeys(_BATCH_NORMS.split(), _batch_norm),
+    "native_layer_norm": _layer_norm,
+    "native_group_norm": _group_norm,
+}

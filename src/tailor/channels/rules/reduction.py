@@ -1,0 +1,67 @@
+"""Space passes channels through; a reduction over channels needs them all."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from tailor.channels.identity import slim, varies
+from tailor.channels.rules.call import Call, Follower, Rule, input_channels, tensors_in
+
+__all__ = ["REDUCTION"]
+
+
+def _spatial(dims: int) -> Rule:
+    """Pooling and interpolation over the last `dims` dimensions: channels pass through."""
+
+    def rule(run: Follower, call: Call) -> None:
+        x, out = call.inputs[0], tensors_in(call.out)[0]
+        channel = x.ndim - dims - 1
+        if run.tracks(x):
+            vector = input_channels(run, x, channel)
+            shape = [1] * x.ndim
+            shape[channel] = -1
+            run.follow(out, (slim(vector.reshape(shape).expand(out.shape)),))
+
+    return rule
+
+
+def _without(track: Tensor, dims: list[int], *, keepdim: bool) -> Tensor:
+    for dim in sorted(dims, reverse=True):
+        track = track.narrow(dim, 0, 1) if keepdim else track.select(dim, 0)
+    return track
+
+
+def _reduce(run: Follower, call: Call) -> None:
+    """Over space passes through; over channels the answer needs them all."""
+    x, outs = call.inputs[0], tensors_in(call.out)
+    dims = call.args.get("dim")
+    dims = list(range(x.ndim)) if dims is None or dims == [] else [dims] if isinstance(dims, int) else list(dims)
+    dims = [dim % x.ndim for dim in dims]
+    tracks = []
+    for track in run.tracks(x):
+        if any(varies(track, dim) for dim in dims):
+            run.ledger.pin((track,), f"{call.name} over channels")
+        elif outs[0].shape == x.shape:
+            tracks.append(track)
+        else:
+            tracks.append(_without(track, dims, keepdim=outs[0].ndim == x.ndim))
+    for out in outs:
+        run.follow(out, tuple(tracks))
+
+
+_LINES = """max_pool1d_with_indices avg_pool1d adaptive_max_pool1d reflection_pad1d replication_pad1d
+    upsample_nearest1d upsample_linear1d"""
+_PLANES = """max_pool2d_with_indices max_pool2d avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d reflection_pad2d
+    replication_pad2d upsample_nearest2d _upsample_nearest_exact2d upsample_bilinear2d upsample_bicubic2d
+    _upsample_bilinear2d_aa _upsample_bicubic2d_aa"""
+_VOLUMES = """max_pool3d_with_indices avg_pool3d _adaptive_avg_pool3d adaptive_max_pool3d reflection_pad3d
+    replication_pad3d upsample_nearest3d upsample_trilinear3d"""
+_REDUCED = """mean sum amax amin max min var std var_mean std_mean prod logsumexp linalg_vector_norm norm argmax argmin
+    _softmax _log_softmax cumsum any all"""
+
+REDUCTION: dict[str, Rule] = {
+    **dict.fromkeys(_LINES.split(), _spatial(1)),
+    **dict.fromkeys(_PLANES.split(), _spatial(2)),
+    **dict.fromkeys(_VOLUMES.split(), _spatial(3)),
+    **dict.fromkeys(_REDUCED.split(), _reduce),
+}
