@@ -1,0 +1,200 @@
+"""Measurements in SQLite, keyed by environment and subject: measured once, found again, safe with many writers."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+from tailor.errors import DatabaseError, SchemaError
+from tailor.records import Environment, Measurement
+from tailor.serialize import decode, encode
+
+__all__ = ["DATABASE_VERSION", "Database", "default_path"]
+
+DATABASE_VERSION = 1
+_APPLICATION_ID = 0x7A11_0210  # tells a database of ours from any other SQLite file
+_BUSY_SECONDS = 60.0
+_LOOKUP_CHUNK = 500  # SQLite allows 999 parameters in one statement
+_SCHEMA = """
+CREATE TABLE environments (key TEXT PRIMARY KEY, facts TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE subjects (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
+CREATE TABLE measurements (
+    id INTEGER PRIMARY KEY,
+    environment TEXT NOT NULL REFERENCES environments(key),
+    subject INTEGER NOT NULL REFERENCES subjects(id),
+    session TEXT NOT NULL,
+    samples INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    record BLOB NOT NULL
+);
+CREATE INDEX measurements_by_subject ON measurements (environment, subject);
+CREATE INDEX measurements_by_session ON measurements (session);
+"""
+
+
+def default_path() -> Path:
+    """Where measurements are kept: the file named by TAILOR_DATABASE, else the user's cache folder."""
+    named = os.environ.get("TAILOR_DATABASE")
+    return Path(named) if named else Path(platformdirs.user_cache_dir("tailor")) / "measurements.sqlite"
+
+
+class Database:
+    """A file of measurements that several processes may read and append to at once."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Open or create the database (the default path when none is given).
+
+        Raises:
+            DatabaseError: the file is no measurement database, is damaged, or was written by another version. The
+                file is left as it is.
+        """
+        self.path = path or default_path()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseError(f"cannot create the folder of {self.path}: {error}", value=str(self.path)) from None
+        self._open(str(self.path))
+
+    @classmethod
+    def memory(cls) -> Database:
+        """A database that lives as long as this object."""
+        database = cls.__new__(cls)
+        database.path = Path(":memory:")
+        database._open(":memory:")
+        return database
+
+    def _open(self, name: str) -> None:
+        with self._translated():
+            self._connection = sqlite3.connect(name, timeout=_BUSY_SECONDS, isolation_level=None)
+        try:
+            with self._translated():
+                self._create_or_check()
+        except DatabaseError:
+            self._connection.close()
+            raise
+
+    def _create_or_check(self) -> None:
+        connection = self._connection
+        with self._transaction():  # the write lock makes one of many starting processes create the tables
+            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if tables == 0:
+                for statement in _SCHEMA.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {DATABASE_VERSION}")
+                connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        if connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
+            raise DatabaseError(
+                f"{self.path} is a database of another program; name another file in TAILOR_DATABASE",
+                value=str(self.path),
+            )
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version != DATABASE_VERSION:
+            raise DatabaseError(
+                f"{self.path} has version {version}, this Tailor reads {DATABASE_VERSION}; "
+                "name another file in TAILOR_DATABASE",
+                value=version,
+            )
+        self._write_ahead()
+
+    def _write_ahead(self) -> None:
+        """Switch to write-ahead logging; another process that opens the file at this moment may hold it briefly."""
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                break
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute("PRAGMA foreign_keys = ON")
+
+    def add(self, environment: Environment, measurements: Sequence[Measurement]) -> None:
+        """Append measurements made in this environment, all or none.
+
+        Raises:
+            DatabaseError: a measurement names another environment, or the file cannot be written.
+        """
+        for measurement in measurements:
+            if measurement.environment != environment.key:
+                raise DatabaseError(
+                    f"measurement of {measurement.subject!r} belongs to environment {measurement.environment}, "
+                    f"not {environment.key}",
+                    value=measurement.environment,
+                )
+        with self._translated(), self._transaction():
+            execute = self._connection.execute
+            execute("INSERT OR IGNORE INTO environments VALUES (?, ?)", (environment.key, encode(environment)))
+            for one in measurements:
+                execute("INSERT OR IGNORE INTO subjects (key) VALUES (?)", (one.subject,))
+                execute(
+                    "INSERT INTO measurements (environment, subject, session, samples, failed, record) "
+                    "SELECT ?, id, ?, ?, ?, ? FROM subjects WHERE key = ?",
+                    (environment.key, one.session, len(one.samples_ns), one.failure is not None, encode(one),
+                     one.subject),
+                )
+
+    def find(self, environment_key: str, subject_keys: Sequence[str]) -> dict[str, Measurement]:
+        """The measurement with most samples (of equals the latest) of each subject; failures are not answers."""
+        found: dict[str, Measurement] = {}
+        for start in range(0, len(subject_keys), _LOOKUP_CHUNK):
+            chunk = list(subject_keys[start : start + _LOOKUP_CHUNK])
+            rows = self._select(
+                "SELECT record FROM measurements JOIN subjects ON subjects.id = measurements.subject "
+                f"WHERE environment = ? AND failed = 0 AND key IN ({','.join('?' * len(chunk))}) "
+                "ORDER BY samples, measurements.id",
+                [environment_key, *chunk],
+            )
+            found.update({measurement.subject: measurement for measurement in rows})
+        return found
+
+    def of_session(self, session: str) -> dict[str, Measurement]:
+        """Everything that succeeded in one timing session, by subject: what its numbers can be compared with."""
+        rows = self._select("SELECT record FROM measurements WHERE session = ? AND failed = 0 ORDER BY id", [session])
+        return {measurement.subject: measurement for measurement in rows}
+
+    def environments(self) -> tuple[Environment, ...]:
+        """Every environment that something was measured in."""
+        with self._translated():
+            rows = self._connection.execute("SELECT facts FROM environments ORDER BY key").fetchall()
+            return tuple(decode(row[0], Environment) for row in rows)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._connection.close()
+
+    def _select(self, statement: str, values: Sequence[str]) -> list[Measurement]:
+        with self._translated():
+            return [decode(row[0], Measurement) for row in self._connection.execute(statement, values).fetchall()]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Hold the write lock; commit when the block ends, roll back when it raises."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if self._connection.in_transaction:  # a full disk has already rolled it back
+                self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn what SQLite says into one line that names the file and the way out."""
+        try:
+            yield
+        except (sqlite3.Error, SchemaError) as error:
+            raise DatabaseError(
+                f"measurement database {self.path} cannot be used ({error}); "
+                "move it away, or name another file in TAILOR_DATABASE",
+                value=str(self.path),
+            ) from None

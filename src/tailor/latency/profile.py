@@ -1,0 +1,75 @@
+"""What profiling found, as one record: the file profile.json, readable without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tailor.latency.factored import FactoredLatency, FactoredTerms, FitError
+from tailor.latency.staircase import Staircase
+from tailor.records import Environment, Interval
+from tailor.spec import LayerShape, Target
+
+__all__ = ["LayerStaircase", "NetworkProbe", "Profile"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerStaircase:
+    """Latency of one layer shape against the channels of one axis ("out" or "in"), the other axis at its dense size.
+
+    `layers` names every layer of the network that has this shape; `shape` is the dense one.
+    """
+
+    layers: tuple[str, ...]
+    axis: str
+    shape: LayerShape
+    staircase: Staircase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkProbe:
+    """One whole network that was measured for the latency model.
+
+    `ns` is the paired ratio to the dense network times its latency, `noise` the relative standard error of it;
+    `predicted_ns` is what a model fitted without this network (and its fold) said.
+    """
+
+    widths: Mapping[str, int]
+    ns: int
+    noise: float
+    predicted_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """How fast a network is on a target at any widths, what that rests on, and how wrong it is.
+
+    `dense` is the dense network's latency in ns with its 95 % interval; `resolution` the relative difference that two
+    copies of it showed; `candidates` the widths worth trying per group, ascending, the dense one last;
+    `smallest_ns` the measured latency of the narrowest network that the candidates allow.
+    """
+
+    target: Target
+    environment: Environment
+    protocol: str
+    dense: Interval
+    resolution: float
+    staircases: tuple[LayerStaircase, ...]
+    candidates: Mapping[str, tuple[int, ...]]
+    networks: tuple[NetworkProbe, ...]
+    terms: FactoredTerms
+    error: FitError
+    smallest_ns: int
+    layer_probes: int
+    layer_probes_found: int
+    seconds: float
+
+    @property
+    def dense_ns(self) -> int:
+        """Latency of the dense network."""
+        return round(self.dense.value)
+
+    @property
+    def latency(self) -> FactoredLatency:
+        """The latency model: ask it with `predict(widths)`."""
+        return FactoredLatency(self.terms)

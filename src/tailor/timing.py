@@ -1,0 +1,314 @@
+"""Times callables side by side: shuffled rounds, warm-up by test, a stopping rule, order-statistic intervals.
+
+The unit is the round: every subject once, in a fresh random order, so that clock drift and neighbours hit all of
+them alike and cancel in paired ratios. Nothing here knows a framework; a subject is a callable without arguments.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import math
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from tailor.errors import MeasurementError, UnknownNameError
+from tailor.records import Interval, TimingSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "PROTOCOLS",
+    "PROTOCOL_BATCH",
+    "Rounds",
+    "aa_resolution",
+    "claimable_step",
+    "describe_failure",
+    "mean_interval",
+    "median_interval",
+    "ratio_interval",
+    "sample_rounds",
+    "settings_named",
+    "summary_interval",
+]
+
+PROTOCOLS: Mapping[str, TimingSettings] = {
+    "default": TimingSettings(),
+    "quick": TimingSettings(
+        name="quick", min_rounds=7, max_rounds=15, half_width=0.02, max_seconds=20.0, sample_seconds=0.0005,
+        warmup_seconds=0.1,
+    ),
+    "precise": TimingSettings(name="precise", min_rounds=20, max_rounds=400, half_width=0.005, max_seconds=180.0),
+    # The protocol of the LACP paper (Liu et al. 2021): 10 warm-up runs, then the mean of 300 single runs, batch 128.
+    "lacp": TimingSettings(
+        name="lacp", min_rounds=300, max_rounds=300, half_width=0.0, max_seconds=7200.0, sample_seconds=0.0,
+        prime_seconds=0.0, fixed_warmup=10, statistic="mean",
+    ),
+}
+
+PROTOCOL_BATCH: Mapping[str, int] = {"lacp": 128}  # protocols that prescribe a batch size
+
+_WARMUP_PATIENCE = 5  # a session that is still drifting after this many warm-up times starts all the same, and says so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounds:
+    """Samples of one session in ns per call: entry i of every subject comes from the same shuffled round.
+
+    `stopped` is "precise", "rounds", "time", "protocol" or, when no subject survived, "failed"; `failures` maps the
+    subjects that raised to what they said; `steady` is False when the warm-up test never passed.
+    """
+
+    samples: Mapping[str, tuple[int, ...]]
+    stopped: str
+    failures: Mapping[str, str]
+    warmup_rounds: int
+    warmup_seconds: float
+    steady: bool
+
+
+def settings_named(name: str, *, seed: int = 0) -> TimingSettings:
+    """The timing settings of a protocol, with the seed that shuffles its rounds.
+
+    Raises:
+        UnknownNameError: listing the protocols there are.
+    """
+    try:
+        return replace(PROTOCOLS[name], seed=seed)
+    except KeyError:
+        known = ", ".join(PROTOCOLS)
+        raise UnknownNameError(f"no timing protocol {name!r}; there are {known}", value=name) from None
+
+
+def sample_rounds(
+    calls: Mapping[str, Callable[[], None]],
+    settings: TimingSettings,
+    *,
+    clock: Callable[[], int] = time.perf_counter_ns,
+    sync: Callable[[], None] | None = None,
+    recover: tuple[type[Exception], ...] = (),
+) -> Rounds:
+    """Time all calls in shuffled rounds until the stopping rule of the settings is met.
+
+    `clock` reads nanoseconds; `sync` waits until asynchronous work is done and is called before each clock reading.
+    A call that raises one of `recover` leaves the session with its message; the others go on.
+
+    Raises:
+        MeasurementError: there is nothing to time.
+    """
+    if not calls:
+        raise MeasurementError("nothing to time: the session has no subjects", value=())
+    session = _Session(calls=dict(calls), settings=settings, clock=clock, sync=sync or _no_sync, recover=recover)
+    with _no_garbage_collection():
+        start = clock()
+        warmup_rounds, steady = session.warm_up()
+        warmup_seconds = (clock() - start) / 1e9
+        stopped = session.sample()
+    return Rounds(
+        samples={name: tuple(values) for name, values in session.samples.items()},
+        stopped=stopped,
+        failures=dict(session.failures),
+        warmup_rounds=warmup_rounds,
+        warmup_seconds=warmup_seconds,
+        steady=steady,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Session:
+    """The state of one timing session."""
+
+    calls: dict[str, Callable[[], None]]
+    settings: TimingSettings
+    clock: Callable[[], int]
+    sync: Callable[[], None]
+    recover: tuple[type[Exception], ...]
+    samples: dict[str, list[int]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    shortest: dict[str, int] = field(default_factory=dict)
+    shuffler: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shuffler = random.Random(self.settings.seed)
+
+    def warm_up(self) -> tuple[int, bool]:
+        """Run untimed rounds until their totals stop drifting; returns how many, and whether they did."""
+        settings = self.settings
+        if settings.fixed_warmup is not None:
+            for _ in range(settings.fixed_warmup):
+                self._round(single=True)
+            return settings.fixed_warmup, True
+        self._round(single=True)  # the first call allocates and compiles: it says nothing about the later ones
+        if settings.warmup_seconds <= 0:
+            return 1, True
+        totals: list[int] = []
+        start = self.clock()
+        while self.calls:
+            totals.append(max(1, sum(self._round(single=True).values())))
+            elapsed = (self.clock() - start) / 1e9
+            window = totals[len(totals) // 2 :] if len(totals) >= 8 else totals
+            steady = len(window) >= 2 and _is_steady(window, settings.half_width)
+            if elapsed >= settings.warmup_seconds and steady:
+                return 1 + len(totals), True
+            if elapsed >= _WARMUP_PATIENCE * settings.warmup_seconds:
+                return 1 + len(totals), steady
+        return 1 + len(totals), False
+
+    def sample(self) -> str:
+        """Collect rounds until the stopping rule speaks; returns why."""
+        self.samples = {name: [] for name in self.calls}
+        start = self.clock()
+        while self.calls:
+            for name, ns in self._round(single=False).items():
+                self.samples[name].append(ns)
+            reason = self._stop_reason((self.clock() - start) / 1e9)
+            if reason is not None:
+                break
+        self.samples = {name: values for name, values in self.samples.items() if name in self.calls}
+        return reason if self.calls and reason is not None else "failed"
+
+    def _round(self, *, single: bool) -> dict[str, int]:
+        names = list(self.calls)
+        self.shuffler.shuffle(names)
+        timed: dict[str, int] = {}
+        for name in names:
+            try:
+                timed[name] = self._time(name, single=single)
+            except self.recover as error:
+                self.failures[name] = describe_failure(error)
+                del self.calls[name]
+        return timed
+
+    def _time(self, name: str, *, single: bool) -> int:
+        """Nanoseconds per call, over one call or over as many as fill the sample time."""
+        call, settings = self.calls[name], self.settings
+        expected = self.shortest.get(name)
+        count = 1
+        if not single and expected is not None:
+            count = max(1, math.ceil(settings.sample_seconds * 1e9 / expected))
+            if expected < settings.prime_seconds * 1e9:
+                call()  # the subjects before this one emptied the caches; steady-state latency is what is meant
+        self.sync()
+        start = self.clock()
+        for _ in range(count):
+            call()
+        self.sync()
+        ns = max(1, round((self.clock() - start) / count))
+        self.shortest[name] = min(ns, self.shortest.get(name, ns))
+        return ns
+
+    def _stop_reason(self, elapsed: float) -> str | None:
+        settings = self.settings
+        rounds = min((len(self.samples[name]) for name in self.calls), default=0)
+        if rounds >= settings.max_rounds:
+            return "rounds" if settings.fixed_warmup is None else "protocol"
+        if elapsed >= settings.max_seconds:
+            return "time"
+        if rounds < settings.min_rounds or settings.half_width <= 0:
+            return None
+        precise = all(_relative_half_width(self.samples[name]) <= settings.half_width for name in self.calls)
+        return "precise" if precise else None
+
+
+def describe_failure(error: Exception) -> str:
+    """What went wrong, in one line: the error's type and the first line of its message."""
+    return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+
+
+def _no_sync() -> None:
+    """Synchronous engines have nothing to wait for."""
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep Python's collector out of the samples, as timeit does."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _is_steady(totals: Sequence[int], half_width: float) -> bool:
+    """Whether the second half's median equals the first half's, within the wanted width or the noise."""
+    half = len(totals) // 2
+    first, second = totals[:half], totals[half:]
+    centre = statistics.median(totals)
+    spread = statistics.median(abs(value - statistics.median(part)) for part in (first, second) for value in part)
+    noise = 2 * 1.4826 * spread / centre / math.sqrt(half)
+    return abs(statistics.median(second) / statistics.median(first) - 1) <= max(half_width, noise)
+
+
+@functools.lru_cache(maxsize=4096)
+def _order_statistic(count: int) -> int:
+    """The largest k for which the k-th smallest to k-th largest sample covers the median with 95 %, at least 1.
+
+    P(X < k) <= 0.025 for X binomial(count, 1/2): 12 samples give the 3rd to 10th, 100 the 40th to 61st.
+    """
+    total, k = 0, 0
+    while 40 * (total + math.comb(count, k)) <= 2**count:
+        total += math.comb(count, k)
+        k += 1
+    return max(1, k)
+
+
+def median_interval(samples: Sequence[float]) -> Interval:
+    """The median with its distribution-free 95 % interval between order statistics, in the samples' unit.
+
+    Fewer than 6 samples cannot give 95 %: their whole range is returned.
+    """
+    ordered = sorted(samples)
+    k = _order_statistic(len(ordered))
+    return Interval(value=float(statistics.median(ordered)), low=float(ordered[k - 1]), high=float(ordered[-k]))
+
+
+def mean_interval(samples: Sequence[float]) -> Interval:
+    """The mean with its 95 % interval by the central limit theorem, in the samples' unit (LACP reports means)."""
+    mean = statistics.fmean(samples)
+    spread = statistics.stdev(samples) if len(samples) > 1 else 0.0
+    half = statistics.NormalDist().inv_cdf(0.975) * spread / math.sqrt(len(samples))
+    return Interval(value=mean, low=mean - half, high=mean + half)
+
+
+def summary_interval(samples: Sequence[float], settings: TimingSettings) -> Interval:
+    """The statistic that the settings ask for, with its 95 % interval."""
+    return mean_interval(samples) if settings.statistic == "mean" else median_interval(samples)
+
+
+def ratio_interval(numerator: Sequence[int], denominator: Sequence[int]) -> Interval:
+    """How many times slower the numerator is: the median of the per-round ratios with its 95 % interval.
+
+    Both must come from the same rounds. The statistic is taken on log-ratios, so that a / b and b / a agree.
+
+    Raises:
+        MeasurementError: the two have unequal or no rounds.
+    """
+    if len(numerator) != len(denominator) or not numerator:
+        counts = (len(numerator), len(denominator))
+        raise MeasurementError(f"paired ratios need the same rounds, not {counts[0]} and {counts[1]}", value=counts)
+    logs = median_interval([math.log(a / b) for a, b in zip(numerator, denominator, strict=True)])
+    return Interval(value=math.exp(logs.value), low=math.exp(logs.low), high=math.exp(logs.high))
+
+
+def aa_resolution(samples_a: Sequence[int], samples_b: Sequence[int]) -> float:
+    """The relative difference that two copies of one network show: offset plus half-width of their paired ratio."""
+    ratio = ratio_interval(samples_a, samples_b)
+    return abs(ratio.value - 1) + (ratio.high - ratio.low) / 2
+
+
+def claimable_step(resolution: float) -> float:
+    """The smallest relative step or win that may be claimed: three times the A/A resolution, never below 1 %."""
+    return max(3 * resolution, 0.01)
+
+
+def _relative_half_width(samples: Sequence[int]) -> float:
+    interval = median_interval(samples)
+    return (interval.high - interval.low) / 2 / interval.value
