@@ -1,0 +1,25 @@
+"""Data, training, recalibration and accuracy."""
+
+from tailor.training.data import Data
+from tailor.training.evaluate import accuracy
+from tailor.training.evaluator import AccuracyEvaluator
+from tailor.training.loop import Epoch, TrainingResult, train
+from tailor.training.precision import training_device
+from tailor.training.recalibrate import recalibrate
+from tailor.training.recipes import RECIPES, Recipe, recipe_named
+from tailor.training.sources import load_data
+
+__all__ = [
+    "RECIPES",
+    "AccuracyEvaluator",
+    "Data",
+    "Epoch",
+    "Recipe",
+    "TrainingResult",
+    "accuracy",
+    "load_data",
+    "recalibrate",
+    "recipe_named",
+    "train",
+    "training_device",
+]
