@@ -1,0 +1,100 @@
+"""The structures a search may propose: one candidate width per group, and fast enough by prediction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Set
+from itertools import product
+
+import numpy as np
+
+from tailor.errors import InvalidOptionError
+from tailor.protocols import LatencyModel
+from tailor.spec import Widths
+
+__all__ = ["SearchSpace"]
+
+LISTABLE = 20_000  # spaces up to this size are listed, so that "nothing is left" is known and not guessed
+UNIFORM_TRIES = 50  # draws before a budget counts as too tight for uniform sampling
+NARROWED_TRIES = 200  # narrowed draws that may all have been seen before a space counts as used up
+
+
+class SearchSpace:
+    """All combinations of candidate widths whose predicted latency is within the limit.
+
+    `candidates` maps each group to its widths in ascending order; a group with one width is fixed.
+    """
+
+    def __init__(self, candidates: Mapping[str, tuple[int, ...]], latency: LatencyModel, limit_ns: int) -> None:
+        for group, widths in candidates.items():
+            if not widths or list(widths) != sorted(set(widths)) or widths[0] < 1:
+                message = f"group {group!r}: candidate widths must be ascending, distinct and at least 1, not {widths}"
+                raise InvalidOptionError(message, value=widths)
+        self.candidates = {group: tuple(widths) for group, widths in candidates.items()}
+        self.limit_ns = limit_ns
+        self._latency = latency
+        self._feasible: dict[Widths, bool] = {}
+        self._listed: tuple[Widths, ...] | None = None
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """Groups with a choice."""
+        return tuple(group for group, widths in self.candidates.items() if len(widths) > 1)
+
+    @property
+    def size(self) -> int:
+        """Combinations in all, feasible or not."""
+        return math.prod(len(widths) for widths in self.candidates.values())
+
+    @property
+    def narrowest(self) -> Widths:
+        """Every group at its smallest candidate."""
+        return Widths({group: widths[0] for group, widths in self.candidates.items()})
+
+    def feasible(self, widths: Widths) -> bool:
+        """Whether the predicted latency is within the limit (remembered: a model may be slow to ask)."""
+        if widths not in self._feasible:
+            self._feasible[widths] = self._latency.predict(widths).ns <= self.limit_ns
+        return self._feasible[widths]
+
+    def draw(self, rng: np.random.Generator, seen: Set[Widths]) -> tuple[Widths, str] | None:
+        """A feasible structure not seen before and how it was drawn, or None when the space is used up.
+
+        Drawn uniformly ("random") while that finds feasible ones. Under a tight budget it rarely does; then a uniform
+        draw is narrowed, one step of one random group at a time, until it fits ("narrowed"). Narrowed draws lie
+        just below the limit, where the most accurate structures are, and favour no group over another.
+        """
+        for _ in range(UNIFORM_TRIES):
+            widths = self._uniform(rng)
+            if widths not in seen and self.feasible(widths):
+                return widths, "random"
+        if self.size <= LISTABLE:
+            left = [widths for widths in self._all_feasible() if widths not in seen]
+            return (left[rng.integers(len(left))], "random") if left else None
+        for _ in range(NARROWED_TRIES):
+            narrowed = self._narrowed(rng)
+            if narrowed is not None and narrowed not in seen:
+                return narrowed, "narrowed"
+        return None
+
+    def _uniform(self, rng: np.random.Generator) -> Widths:
+        return Widths({group: int(rng.choice(widths)) for group, widths in self.candidates.items()})
+
+    def _narrowed(self, rng: np.random.Generator) -> Widths | None:
+        """A uniform draw, narrowed until it is feasible; None when even the narrowest is not."""
+        widths = self._uniform(rng)
+        while not self.feasible(widths):
+            wide = [group for group in self.free if widths[group] > self.candidates[group][0]]
+            if not wide:
+                return None
+            group = wide[rng.integers(len(wide))]
+            steps = self.candidates[group]
+            widths = widths.but({group: steps[steps.index(widths[group]) - 1]})
+        return widths
+
+    def _all_feasible(self) -> tuple[Widths, ...]:
+        if self._listed is None:
+            groups = tuple(self.candidates)
+            every = (Widths(zip(groups, choice, strict=True)) for choice in product(*self.candidates.values()))
+            self._listed = tuple(widths for widths in every if self.feasible(widths))
+        return self._listed
