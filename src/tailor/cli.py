@@ -1,0 +1,240 @@
+"""The command line: parse, call, print, exit code. Errors are one line; torch is imported only by what needs it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from tailor.errors import InvalidOptionError, TailorError
+from tailor.options import (
+    DemoOptions,
+    InspectOptions,
+    MeasureOptions,
+    ProfileOptions,
+    PruneOptions,
+    ReportOptions,
+    command,
+    demo_options,
+    graph_options,
+    json_option,
+    measure_options,
+    model_options,
+    profile_options,
+    prune_options,
+    report_options,
+    target_options,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tailor.latency.profile import Profile
+    from tailor.pipeline import PruneResult
+
+__all__ = ["cli", "main"]
+
+_INTERRUPTED = 130  # what a shell reports after Ctrl-C
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tailor-prune", prog_name="tailor")
+@click.pass_context
+def cli(context: click.Context) -> int:
+    """Cut a trained CNN to a latency measured on the machine that will run it.
+
+    MODEL is torchvision/NAME, timm/NAME, tailor/NAME or path/to/file.py:function. Exit codes: 0 pass, 1 error,
+    2 usage, 3 budget missed, 4 undecided.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+    return 0
+
+
+@command(cli, "demo", DemoOptions)
+@demo_options
+def demo(options: DemoOptions) -> int:
+    """Show the whole line on a small network, in minutes.
+
+    Trains a VGG-16-shaped network on handwritten digits, prunes it to 60 % of its latency on this machine, fine-tunes
+    it, and verifies the saved result in a fresh process.
+    """
+    from tailor.console import ConsoleReporter
+    from tailor.demo import run_demo
+
+    with ConsoleReporter() as console:
+        result = run_demo(options.out, console)
+    return _conclude(result)
+
+
+@command(cli, "inspect", InspectOptions)
+@model_options
+@graph_options
+@json_option
+def inspect(options: InspectOptions) -> int:
+    """List what can be cut, what is pinned, and why."""
+    from tailor.console import terminal_columns
+    from tailor.report.graph import graph_summary
+    from tailor.requests import traced
+    from tailor.serialize import encode
+    from tailor.tables import graph_text
+
+    graph, _, _ = traced(options.network, options.bounds)
+    summary = graph_summary(graph)
+    columns = terminal_columns(sys.stdout)
+    click.echo(encode(summary) if options.json else graph_text(options.network.model, summary, columns))
+    return 0
+
+
+@command(cli, "profile", ProfileOptions)
+@model_options
+@graph_options
+@target_options
+@profile_options
+@json_option
+def profile(options: ProfileOptions) -> int:
+    """Measure the staircase of every layer.
+
+    Then fit, on whole networks of random widths, the model that predicts latency, and tell its held-out error.
+    """
+    from tailor.console import ConsoleReporter, terminal_columns
+    from tailor.database import Database
+    from tailor.profiling import profile as measure_profile
+    from tailor.requests import target_of, traced
+    from tailor.serialize import encode
+    from tailor.tables import profile_text
+    from tailor.timing import settings_named
+
+    _check_plot(options.plot)
+    place, name = options.place, options.network.model
+    target, settings = target_of(place), settings_named(place.protocol, seed=place.seed)
+    graph, model, example = traced(options.network, options.bounds)
+    with ConsoleReporter() as console:
+        console.stage(f"profile {name}: {target}")
+        found = measure_profile(
+            model, graph, example, target, database=Database(), settings=settings, networks=options.networks,
+            seed=place.seed, progress=console.progress,
+        )
+    _plot(found, options.plot)
+    columns = terminal_columns(sys.stdout)
+    click.echo(encode(found) if options.json else profile_text(name, found, columns))
+    return 0
+
+
+@command(cli, "prune", PruneOptions)
+@model_options
+@prune_options
+@graph_options
+@target_options
+def prune(options: PruneOptions) -> int:
+    """Cut MODEL to a latency budget.
+
+    Profile, search, cut, fine-tune, verify in a fresh process, save, report.
+    """
+    from tailor.console import ConsoleReporter
+    from tailor.pipeline import prune as run_line
+    from tailor.requests import has_weights, prune_request
+
+    request = prune_request(options, click.get_current_context().find_root().obj)
+    with ConsoleReporter() as console:
+        if not has_weights(options.network):
+            console.warn(f"{request.model_spec} has random weights; give --weights or --pretrained")
+        result = run_line(request, console=console)
+    return _conclude(result)
+
+
+@command(cli, "measure", MeasureOptions)
+@model_options
+@target_options
+@measure_options
+@json_option
+def measure(options: MeasureOptions) -> int:
+    """Time MODEL, or the network of a run folder.
+
+    With --vs, two networks are compared in paired rounds.
+    """
+    from tailor.measuring import measure as time_model
+    from tailor.requests import open_model, target_of
+    from tailor.serialize import encode
+    from tailor.tables import timing_text
+    from tailor.timing import settings_named
+
+    network, place = options.network, options.place
+    target, settings = target_of(place), settings_named(place.protocol, seed=place.seed)
+    model, example = open_model(network, network.model)
+    versus = None if options.versus is None else open_model(network, options.versus)[0]
+    timing = time_model(model, example, target, settings=settings, versus=versus)
+    click.echo(encode(timing) if options.json else timing_text(network.model, options.versus, timing))
+    return 0
+
+
+@command(cli, "report", ReportOptions)
+@report_options
+def report(options: ReportOptions) -> int:
+    """Write the report of a run folder anew."""
+    from tailor.report import write_report
+
+    click.echo(write_report(options.run))
+    return 0
+
+
+def _conclude(result: PruneResult) -> int:
+    """The last two lines of a run, and its exit code."""
+    from tailor.report import verdict_line
+
+    click.echo(verdict_line(result.verdict, result.stages))
+    click.echo(result.report)
+    return result.verdict.outcome.exit_code
+
+
+def _check_plot(path: Path | None) -> None:
+    """Refuse a figure format before minutes are spent on measuring for it."""
+    if path is not None and path.suffix not in (".svg", ".png", ".pdf"):
+        raise InvalidOptionError(f"--plot {path} must end in .svg, .png or .pdf", value=str(path))
+
+
+def _plot(found: Profile, path: Path | None) -> None:
+    if path is None:
+        return
+    from tailor.report.profile_sections import profile_figure
+    from tailor.report.style import save_figure
+
+    save_figure(profile_figure(found), path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code; a failure is one line on standard error.
+
+    TAILOR_TRACEBACK=1 shows where an error came from.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = cli.main(args=words, prog_name="tailor", standalone_mode=False, obj=shlex.join(["tailor", *words]))
+    except click.ClickException as error:
+        code = _fail(_with_help(error), 2)
+    except (click.Abort, KeyboardInterrupt):
+        code = _fail("stopped; a run goes on with the same command and --resume", _INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except (TailorError, OSError) as error:
+        if os.environ.get("TAILOR_TRACEBACK") == "1":
+            raise
+        code = _fail(str(error), getattr(error, "exit_code", 1))
+    sys.exit(code)
+
+
+def _with_help(error: click.ClickException) -> str:
+    """What click says is wrong, and where the right way is written."""
+    context = getattr(error, "ctx", None)
+    where = f"; see `{context.command_path} --help`" if context is not None else ""
+    return f"{error.format_message().rstrip('.')}{where}"
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    return code

@@ -1,0 +1,43 @@
+"""A traced network as the record that inspect prints and a run folder keeps."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from tailor.records import GraphSummary, GroupSummary
+from tailor.spec import ChannelGraph
+
+__all__ = ["graph_summary"]
+
+
+def graph_summary(graph: ChannelGraph) -> GraphSummary:
+    """Groups, pins and costs of a dense network; a layer's MACs are shared among the groups of its output channels."""
+    dense = graph.dense_widths
+    total = graph.macs(dense)
+    owned: defaultdict[str, float] = defaultdict(float)
+    for layer in graph.layers:
+        macs, channels = layer.at(dense).macs * layer.calls, layer.outputs.size(dense)
+        for name, per_unit in layer.outputs.terms:
+            owned[name] += macs * per_unit * dense[name] / channels
+    groups = tuple(
+        GroupSummary(
+            name=group.name,
+            width=group.width,
+            channels_per_unit=group.channels_per_unit,
+            quantum=group.quantum,
+            min_width=group.smallest,
+            pinned=group.pinned,
+            residual=group.residual,
+            producers=group.producers,
+            share=owned[group.name] / total if total else 0.0,
+        )
+        for group in graph.groups
+    )
+    return GraphSummary(
+        fingerprint=graph.fingerprint,
+        groups=groups,
+        layers=len(graph.layers),
+        macs=total,
+        parameters=graph.parameters(dense),
+        channels=graph.channels(dense),
+    )

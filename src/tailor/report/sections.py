@@ -1,0 +1,222 @@
+"""From records to sections: each function tells one part of the run, and says so when its records are missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tailor.records import GraphSummary, Stages, Verdict, WidthsRecord
+from tailor.report.document import Block, Code, Facts, Picture, Section, Table
+from tailor.report.figures import course_figure, scatter_figure, widths_figure
+from tailor.report.folder import RunRecords
+from tailor.report.style import page_svg
+from tailor.report.wording import change, duration, latency, percent, points, seconds
+
+__all__ = ["conditions", "method", "pins", "search", "stages", "training", "verification", "widths"]
+
+_LONG = 24  # rows above which a table starts closed
+
+
+def _absent(title: str, file: str) -> Section:
+    return Section(title=title, lead=f"Not reached: the run folder has no {file}.")
+
+
+def verification(run: RunRecords) -> Section:
+    """What the fresh process measured, with every interval that the verdict rests on."""
+    title, verdict = "Verification", run.verdict
+    if verdict is None:
+        return _absent(title, "verdict.json")
+    dense, pruned, ratio = verdict.dense, verdict.pruned, verdict.ratio
+    rows = [
+        ("limit", f"{duration(verdict.limit_ns)} ({verdict.budget.text})"),
+        ("dense network", _interval(verdict, dense.value, dense.low, dense.high)),
+        ("pruned network", _interval(verdict, pruned.value, pruned.low, pruned.high)),
+        ("pruned / dense", f"{percent(ratio.value)}, 95 % interval {100 * ratio.low:.1f} to {percent(ratio.high)}"),
+        ("A/A resolution", f"{percent(verdict.resolution, 2)}: two copies of one network differ by this much"),
+        ("fresh instances", f"{verdict.instances} of each network, timed in interleaved rounds"),
+        ("saved = recorded", "yes, the saved network gives the outputs recorded" if verdict.equivalent else "NO"),
+        ("target", str(verdict.target)),
+    ]
+    lead = "Measured again from the saved file, in a fresh process, dense and pruned side by side."
+    return Section(title=title, lead=lead, blocks=(Facts(rows=tuple(rows)),))
+
+
+def _interval(verdict: Verdict, value: float, low: float, high: float) -> str:
+    like = verdict.dense.value
+    return f"{duration(value)}, 95 % interval {latency(low, like)} to {latency(high, like)}"
+
+
+def stages(run: RunRecords) -> Section:
+    """Accuracy after each step of the line, so that the step that cost it is seen."""
+    title = "Accuracy at each stage"
+    if run.stages is None:
+        return _absent(title, "stages.json")
+    table = Table(headers=("stage", ">top-1", ">against dense"), rows=tuple(_stage_rows(run.stages)))
+    return Section(title=title, lead="Top-1 on the test split, which no choice was made on.", blocks=(table,))
+
+
+def _stage_rows(record: Stages) -> list[tuple[str, str, str]]:
+    named = (
+        ("cut, weights inherited", record.cut),
+        ("BatchNorm recalibrated", record.recalibrated),
+        ("fine-tuned", record.fine_tuned),
+    )
+    return [("dense", percent(record.dense, 2), "")] + [
+        (name, "skipped", "") if value is None else (name, percent(value, 2), points(record.dense, value))
+        for name, value in named
+    ]
+
+
+def training(run: RunRecords) -> Section:
+    """The course of fine-tuning, epoch by epoch."""
+    title, record = "Fine-tuning", run.training
+    if record is None:
+        if run.stages is not None and run.stages.fine_tuned is None:
+            return Section(title=title, lead="Skipped: the recipe trains nothing.")
+        return _absent(title, "training.json")
+    rows = tuple(
+        (
+            str(epoch.epoch),
+            f"{epoch.learning_rate:.2g}",
+            f"{epoch.loss:.4f}",
+            percent(epoch.heldout_accuracy, 2),
+            seconds(epoch.seconds),
+        )
+        for epoch in record.history
+    )
+    teacher = "with the dense network as teacher" if record.distilled else "on the labels alone"
+    total = seconds(sum(epoch.seconds for epoch in record.history))
+    lead = f"{len(rows)} epochs {teacher}, in {record.precision}, {total}."
+    table = Table(
+        headers=("epoch", ">learning rate", ">loss", ">held-out top-1", ">time"),
+        rows=rows,
+        folded=f"All {len(rows)} epochs" if len(rows) > _LONG else None,
+    )
+    return Section(title=title, lead=lead, blocks=(table,) if rows else ())
+
+
+def widths(run: RunRecords) -> Section:
+    """Channels per group before and after."""
+    title, graph, record = "Widths", run.graph, run.widths
+    if graph is None or record is None:
+        return _absent(title, "graph.json" if graph is None else "widths.json")
+    rows, bars = [], []
+    for group in graph.groups:
+        per_unit, kept = group.channels_per_unit, record.pruned.get(group.name, group.width)
+        before, after = group.width * per_unit, kept * per_unit
+        note = "pinned" if group.pinned else "residual stream" if group.residual else ""
+        moved = change(before, after) if after != before else ""
+        rows.append((group.name, str(before), str(after), moved, percent(group.share), note))
+        bars.append(kept / group.width)
+    table = Table(
+        headers=("group", ">dense", ">kept", ">change", ">MACs share", "note"),
+        rows=tuple(rows),
+        bars=tuple(bars),
+        folded=f"All {len(rows)} groups" if len(rows) > _LONG else None,
+    )
+    caption = "Channels of each group: dense in grey, kept in blue."
+    picture = Picture(svg=page_svg(widths_figure(graph.groups, record.pruned), "widths", caption), caption=caption)
+    return Section(title=title, lead=_cut_sentence(graph, record), blocks=(picture, table))
+
+
+def _cut_sentence(graph: GraphSummary, record: WidthsRecord) -> str:
+    pinned = sum(1 for group in graph.groups if group.pinned)
+    cut = sum(1 for group in graph.groups if record.pruned.get(group.name, group.width) < group.width)
+    whole = len(graph.groups) - pinned - cut
+    parts = [f"Cut {cut} of {len(graph.groups)} groups"]
+    parts += [f"{whole} kept whole"] if whole else []
+    parts += [f"{pinned} pinned"] if pinned else []
+    return "; ".join(parts) + "."
+
+
+def pins(run: RunRecords) -> Section:
+    """Groups that could not be cut, by reason."""
+    title = "Pinned, and why"
+    if run.graph is None:
+        return _absent(title, "graph.json")
+    pinned = [group for group in run.graph.groups if group.pinned]
+    if not pinned:
+        return Section(title=title, lead="Nothing is pinned: every group of channels could be cut.")
+    reasons = Counter(group.pinned or "" for group in pinned)
+    rows = tuple(
+        (reason, str(number), ", ".join(group.name for group in pinned if group.pinned == reason))
+        for reason, number in reasons.most_common()
+    )
+    lead = f"{len(pinned)} of {len(run.graph.groups)} groups keep their dense width."
+    return Section(title=title, lead=lead, blocks=(Table(headers=("reason", ">groups", "which"), rows=rows),))
+
+
+def search(run: RunRecords) -> Section:
+    """How the structure was found: the course of the scores, and what latency they were paid with."""
+    title, summary, trials = "Search", run.search, run.trials
+    if not trials:
+        return _absent(title, "trials.jsonl")
+    scored = [trial for trial in trials if trial.score is not None]
+    lead = f"{len(trials)} structures tried, {len(scored)} of them within the latency limit and scored."
+    blocks: list[Block] = []
+    if scored:
+        limit, best = (summary.limit_ns, summary.best) if summary else (None, None)
+        course = "Held-out score of each structure in the order tried, and the best so far."
+        scatter = "Every scored structure by latency and score; the line is the search's limit."
+        blocks.append(Picture(svg=page_svg(course_figure(trials), "course", course), caption=course))
+        blocks.append(Picture(svg=page_svg(scatter_figure(trials, limit, best), "scatter", scatter), caption=scatter))
+    if summary is not None:
+        blocks.append(Facts(rows=_search_facts(run, summary.best)))
+    return Section(title=title, lead=lead, blocks=tuple(blocks))
+
+
+def _search_facts(run: RunRecords, best: int) -> tuple[tuple[str, str], ...]:
+    summary = run.search
+    if summary is None:
+        return ()
+    rows = [
+        ("time", f"{seconds(summary.seconds)}, {seconds(summary.seconds / max(1, summary.structures))} a structure"),
+        ("limit", duration(summary.limit_ns)),
+        ("chosen", f"structure {best}"),
+    ]
+    winner = next((trial for trial in run.trials if trial.number == best), None)
+    if winner is not None:
+        rows.append(("its latency", f"{duration(winner.latency.ns)} ({winner.latency.source})"))
+        if winner.score is not None:
+            rows.append(("its score", f"{percent(winner.score, 2)} held-out top-1"))
+    if summary.best_measured_ns is not None:
+        rows.append(("measured after", duration(summary.best_measured_ns)))
+    return tuple(rows)
+
+
+def method(run: RunRecords) -> Section:
+    """The exact command and every resolved option."""
+    title, config = "How to do it again", run.config
+    if config is None:
+        return _absent(title, "config.json")
+    rows = [
+        ("model", config.model),
+        ("weights", config.weights or "as given"),
+        ("data", config.data or "none"),
+        ("input", " x ".join(str(size) for size in config.input_shape)),
+        ("target", str(config.target)),
+        ("budget", config.budget.text),
+        ("method", config.method),
+        ("training", config.recipe),
+        ("protocol", config.protocol),
+        ("seed", str(config.seed)),
+        ("tailor", config.tailor_version),
+    ]
+    chosen = [("method", name, value) for name, value in config.method_options.items()]
+    chosen += [("training", name, value) for name, value in config.recipe_options.items()]
+    options = Table(headers=("of the", "option", "value"), rows=tuple(chosen), folded=f"All {len(chosen)} options")
+    lead = "The command as it was typed, and what every option was resolved to."
+    if not config.command:
+        lead = "Started from Python; what every option was resolved to."
+    command = (Code(text=config.command),) if config.command else ()
+    return Section(title=title, lead=lead, blocks=(*command, Facts(rows=tuple(rows)), *((options,) if chosen else ())))
+
+
+def conditions(run: RunRecords) -> Section:
+    """Hardware and software that the numbers belong to."""
+    title = "Conditions"
+    environment = run.verdict.environment if run.verdict else run.environment
+    if environment is None:
+        return _absent(title, "environment.json")
+    rows = tuple((name.replace("_", " "), value) for name, value in sorted(environment.facts.items()))
+    lead = "Latencies hold for this hardware and software only."
+    return Section(title=title, lead=lead, blocks=(Facts(rows=rows),))
