@@ -19,6 +19,7 @@ __all__ = [
     "SchemaError",
     "TailorError",
     "TraceError",
+    "TrainingError",
     "UnknownNameError",
     "WeightsError",
 ]
@@ -85,6 +86,10 @@ class MeasurementError(TailorError, RuntimeError):
 
 class WeightsError(TailorError, ValueError):
     """Weights are missing, truncated, or do not fit the model."""
+
+
+class TrainingError(TailorError, RuntimeError):
+    """A network could not be trained: nothing may be trained, or the loss left the numbers."""
 
 
 class DataError(TailorError, ValueError):

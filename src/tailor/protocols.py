@@ -63,6 +63,14 @@ class Proposal:
 class Strategy(Protocol):
     """Proposes structures; `ask` is pure, so a stopped search resumes by telling it the journalled trials again."""
 
+    @property
+    def planned(self) -> int:
+        """How many structures it means to propose in all; a space that runs out gives fewer."""
+
+    @property
+    def description(self) -> str:
+        """Name and options as text: strategies that describe themselves alike ask alike."""
+
     def ask(self) -> tuple[Proposal, ...]:
         """The next structures to evaluate; empty when the search is over."""
 

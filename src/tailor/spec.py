@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -232,15 +233,21 @@ class KeepPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ChannelGraph:
-    """Every group of a network, where its channels live, and what the network costs at any widths."""
+    """Every group of a network, where its channels live, and what the network costs at any widths.
+
+    `example` holds the inputs that the network was traced on, as given: the proof of a cut runs on their like.
+    """
 
     groups: tuple[ChannelGroup, ...]
     layers: tuple[Layer, ...]
     tensors: tuple[TensorSpec, ...]
+    example: Any = field(default=None, repr=False)
     _by_name: dict[str, ChannelGroup] = field(init=False, repr=False)
+    _fingerprint: str = field(init=False, repr=False)  # hashed once, when first asked for
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {group.name: group for group in self.groups})
+        object.__setattr__(self, "_fingerprint", "")
         if len(self._by_name) != len(self.groups):
             raise CutError("group names must be unique", value=[group.name for group in self.groups])
 
@@ -263,15 +270,9 @@ class ChannelGraph:
     @property
     def fingerprint(self) -> str:
         """Changes exactly when groups, their places or the tensors' shapes change."""
-        digest = hashlib.sha256()
-        for group in self.groups:
-            digest.update(f"{group.name}:{group.width};".encode())
-            for slot in group.slots:
-                digest.update(f"{slot.path}:{slot.dim}:{slot.role}:{slot.indices.shape};".encode())
-                digest.update(np.ascontiguousarray(slot.indices).tobytes())
-        for tensor in self.tensors:
-            digest.update(f"{tensor.path}:{tensor.shape};".encode())
-        return digest.hexdigest()[:16]
+        if not self._fingerprint:
+            object.__setattr__(self, "_fingerprint", _fingerprint(self.groups, self.tensors))
+        return self._fingerprint
 
     @property
     def dense_widths(self) -> Widths:
@@ -322,9 +323,10 @@ class ChannelGraph:
         """Scalars in all parameters (buffers not counted)."""
         sizes = {t.path: list(t.shape) for t in self.tensors if t.parameter}
         for group in self.groups:
-            for slot in group.slots:
-                if slot.path in sizes:
-                    sizes[slot.path][slot.dim] -= (group.width - widths[group.name]) * int(slot.indices.shape[1])
+            places = {(slot.path, slot.dim): int(slot.indices.shape[1]) for slot in group.slots}  # tied: two roles
+            for (path, dim), channels in places.items():
+                if path in sizes:
+                    sizes[path][dim] -= (group.width - widths[group.name]) * channels
         return sum(math.prod(shape) for shape in sizes.values())
 
     def channels(self, widths: Mapping[str, int]) -> int:
@@ -334,4 +336,16 @@ class ChannelGraph:
 
 def replace_groups(graph: ChannelGraph, groups: Sequence[ChannelGroup]) -> ChannelGraph:
     """The same network with other groups (pins, bounds or quanta changed)."""
-    return ChannelGraph(groups=tuple(groups), layers=graph.layers, tensors=graph.tensors)
+    return replace(graph, groups=tuple(groups))
+
+
+def _fingerprint(groups: Sequence[ChannelGroup], tensors: Sequence[TensorSpec]) -> str:
+    digest = hashlib.sha256()
+    for group in groups:
+        digest.update(f"{group.name}:{group.width};".encode())
+        for slot in group.slots:
+            digest.update(f"{slot.path}:{slot.dim}:{slot.role}:{slot.indices.shape};".encode())
+            digest.update(np.ascontiguousarray(slot.indices).tobytes())
+    for tensor in tensors:
+        digest.update(f"{tensor.path}:{tensor.shape};".encode())
+    return digest.hexdigest()[:16]

@@ -2,77 +2,86 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from tailor.channels.copying import duplicate, named_tensors
 from tailor.errors import CutError
 from tailor.spec import ChannelGraph, KeepPlan
 
-__all__ = ["assemble", "build", "kept_positions", "refit_modules", "shortened_tensors"]
+__all__ = ["Positions", "assemble", "build", "kept_positions", "shortened_tensors"]
+
+Positions = dict[tuple[str, int], Tensor]
 
 
-def kept_positions(graph: ChannelGraph, plan: KeepPlan) -> dict[tuple[str, int], Tensor]:
+def kept_positions(graph: ChannelGraph, plan: KeepPlan) -> Positions:
     """Positions to keep along every (tensor path, dimension) that the plan shortens, each of shape [kept]."""
-    removed: dict[tuple[str, int], list[np.ndarray[Any, Any]]] = {}
+    sizes = {tensor.path: tensor.shape for tensor in graph.tensors}
+    masks: dict[tuple[str, int], npt.NDArray[np.bool_]] = {}
     for group in graph.groups:
         kept = plan.kept[group.name]
         if len(kept) == group.width:
             continue
-        gone = np.setdiff1d(np.arange(group.width), np.asarray(kept))
+        gone = np.ones(group.width, dtype=bool)
+        gone[list(kept)] = False
         for slot in group.slots:
-            removed.setdefault((slot.path, slot.dim), []).append(slot.indices[gone].reshape(-1))
-    sizes = {tensor.path: tensor.shape for tensor in graph.tensors}
-    positions = {}
-    for (path, dim), parts in removed.items():
-        keep = np.setdiff1d(np.arange(sizes[path][dim]), np.concatenate(parts))
-        positions[path, dim] = torch.from_numpy(keep)
-    return positions
+            mask = masks.setdefault((slot.path, slot.dim), np.ones(sizes[slot.path][slot.dim], dtype=bool))
+            mask[slot.indices[gone].reshape(-1)] = False
+    return {place: torch.from_numpy(np.flatnonzero(mask)) for place, mask in masks.items()}
 
 
 def build(model: nn.Module, graph: ChannelGraph, plan: KeepPlan) -> nn.Module:
     """The smaller network, as a new module with its own weights; modes, hooks and frozen flags are kept.
 
     Raises:
-        CutError: the plan is another graph's, or breaks a pin, a bound or a quantum.
+        CutError: the plan is another graph's, or breaks a pin, a bound or a quantum; or the model is another.
     """
-    return assemble(model, shortened_tensors(model, graph, plan))
-
-
-def shortened_tensors(model: nn.Module, graph: ChannelGraph, plan: KeepPlan) -> dict[str, Tensor]:
-    """New tensors for everything that the plan shortens, by state-dict key."""
     graph.check_plan(plan)
-    named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    missing = sorted({tensor.path for tensor in graph.tensors} - set(named))
-    if missing:
-        raise CutError(f"the graph was traced on another model: {missing[0]!r} is missing here", value=missing)
+    return assemble(model, shortened_tensors(model, graph, kept_positions(graph, plan)))
+
+
+def shortened_tensors(model: nn.Module, graph: ChannelGraph, positions: Positions) -> dict[str, Tensor]:
+    """New tensors for everything that loses positions, by state-dict key.
+
+    Raises:
+        CutError: the model has not the tensors that the graph was traced on.
+    """
+    named = named_tensors(model)
+    for spec in graph.tensors:
+        if spec.path not in named or tuple(named[spec.path].shape) != spec.shape:
+            found = f"has shape {list(named[spec.path].shape)}" if spec.path in named else "is missing"
+            raise CutError(f"the graph was traced on another model: {spec.path!r} {found} here", value=spec.path)
     dims: dict[str, dict[int, Tensor]] = {}
-    for (path, dim), keep in kept_positions(graph, plan).items():
+    for (path, dim), keep in positions.items():
         dims.setdefault(path, {})[dim] = keep
     return {path: _shortened(named[path], keeps) for path, keeps in dims.items()}
 
 
-def assemble(model: nn.Module, replaced: dict[str, Tensor]) -> nn.Module:
-    """A copy of the model with some tensors replaced and every module's own numbers made to agree.
+def assemble(model: nn.Module, replaced: Mapping[str, Tensor]) -> nn.Module:
+    """A copy of the model with some tensors replaced and the numbers of their modules made to agree.
 
-    The replacements are put into the copy's memo, so that shared weights stay shared and nothing is copied twice.
+    Shared weights stay shared, and nothing that is replaced is copied.
     """
-    named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    memo: dict[int, Any] = {id(named[path]): tensor for path, tensor in replaced.items()}
-    small = copy.deepcopy(model, memo)
-    refit_modules(small)
+    small = duplicate(model, replaced)
+    dense = named_tensors(model)
+    changed = {id(tensor) for path, tensor in replaced.items() if tensor.shape != dense[path].shape}
+    for module in small.modules():
+        own = (*module._parameters.values(), *module._buffers.values())
+        if any(id(tensor) in changed for tensor in own) or hasattr(module, "parametrizations"):
+            _refit(module)
     return small
 
 
-def _shortened(tensor: Tensor, dims: dict[int, Tensor]) -> Tensor:
+def _shortened(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
     """A new tensor with only the kept positions; a parameter stays a parameter, its memory format stays."""
     data = tensor.detach()
-    for dim, keep in dims.items():
+    for dim, keep in sorted(dims.items()):  # rows first: they are copied whole, and leave less for the columns
         data = data.index_select(dim, keep.to(data.device))
     data = data.contiguous()
     if tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous():
@@ -82,31 +91,28 @@ def _shortened(tensor: Tensor, dims: dict[int, Tensor]) -> Tensor:
     return data
 
 
-def refit_modules(model: nn.Module) -> None:
-    """Make every module's own numbers (`in_channels`, `groups`, `num_features` ...) agree with its tensors."""
-    for module in model.modules():
-        if isinstance(module, _ConvNd):
-            _refit_convolution(module)
-        elif isinstance(module, nn.Linear):
-            module.out_features, module.in_features = module.weight.shape
-        elif isinstance(module, _NormBase):
-            tensor = module.weight if module.weight is not None else module.running_mean
-            if tensor is not None:
-                module.num_features = tensor.shape[0]
-        elif isinstance(module, nn.LayerNorm) and module.weight is not None:
-            module.normalized_shape = tuple(module.weight.shape)
-        elif isinstance(module, nn.GroupNorm) and module.weight is not None:
-            if module.num_groups == module.num_channels:
-                module.num_groups = module.weight.shape[0]
-            module.num_channels = module.weight.shape[0]
-        elif isinstance(module, nn.PReLU):
-            module.num_parameters = module.weight.numel()
+def _refit(module: nn.Module) -> None:
+    """Make a module's own numbers (`in_channels`, `groups`, `num_features` ...) agree with its tensors."""
+    if isinstance(module, _ConvNd):
+        _refit_convolution(module)
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = module.weight.shape
+    elif isinstance(module, _NormBase):
+        tensor = module.weight if module.weight is not None else module.running_mean
+        if tensor is not None:
+            module.num_features = tensor.shape[0]
+    elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and module.weight is not None:
+        module.normalized_shape = tuple(module.weight.shape)
+    elif isinstance(module, nn.GroupNorm) and module.weight is not None:
+        if module.num_groups == module.num_channels:
+            module.num_groups = module.weight.shape[0]
+        module.num_channels = module.weight.shape[0]
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = module.weight.numel()
 
 
 def _refit_convolution(module: _ConvNd) -> None:
-    if module.weight is None or isinstance(module.weight, nn.parameter.UninitializedParameter):
-        return
-    first, second = int(module.weight.shape[0]), int(module.weight.shape[1])
+    first, second = _weight(module).shape[:2]
     depthwise = module.groups > 1 and module.groups == module.in_channels
     multiplier = module.out_channels // module.in_channels
     if isinstance(module, _ConvTransposeNd):
@@ -118,3 +124,9 @@ def _refit_convolution(module: _ConvNd) -> None:
         module.out_channels = first
     else:
         module.in_channels, module.out_channels = second * module.groups, first
+
+
+def _weight(module: _ConvNd) -> Tensor:
+    """The weight, or what weight_norm and pruning hooks compute it from: their `weight` is stale until a forward."""
+    own = (module._parameters.get(name) for name in ("weight", "weight_v", "weight_orig"))
+    return next((tensor for tensor in own if tensor is not None), module.weight)

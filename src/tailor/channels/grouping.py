@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,29 +30,48 @@ def groups_of(ledger: Ledger) -> tuple[ChannelGroup, ...]:
     """All groups with a producer, in the order in which the run met their first producer."""
     unit = ledger.resolve().unit
     places = _places(ledger, unit)
-    reasons = _first_text(ledger.pins, unit)
-    mixing = _first_text(ledger.mixing, unit)
-    residual = {int(u) for ids in ledger.residual for u in np.unique(unit[ids])}
-    families: dict[tuple[bytes, str | None], list[tuple[int, slice]]] = {}
-    for number, rows in _units(places):
-        footprint = places.slot[rows].tobytes()
-        families.setdefault((footprint, reasons.get(number)), []).append((number, rows))
+    reasons, reason_of = _first_texts(ledger.pins, unit)
+    norms, norm_of = _first_texts(ledger.mixing, unit)
+    residual = np.zeros(len(reason_of), dtype=bool)
+    for ids in ledger.residual:
+        residual[unit[ids]] = True
     built = []
-    for (_, reason), members in families.items():
-        numbers = {number for number, _ in members}
-        texts = sorted({mixing[n] for n in numbers if n in mixing})
-        slots = _slots(places, [rows for _, rows in members])
+    for footprint, numbers, table in _families(places, reason_of):
+        slots = _slots(places, footprint, table)
         if not any(slot.role == "out" for slot in slots):
             continue
-        order = min(int(n) for n in places.slot[members[0][1]] if places.slots[n][2] == "out")
-        built.append((order, slots, reason, bool(numbers & residual), texts[0] if texts else None, len(members)))
+        order = min(int(n) for n in footprint if places.slots[n][2] == "out")
+        texts = sorted({norms[code] for code in norm_of[numbers].tolist() if code})
+        reason = reasons[int(reason_of[numbers[0]])] or None
+        mixing = texts[0] if texts else None
+        built.append((order, slots, reason, bool(residual[numbers].any()), mixing, len(numbers)))
     return _named(sorted(built, key=lambda item: item[0]))
+
+
+def _families(places: _Places, reason_of: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
+    """Units with one footprint and one reason: (slot numbers [places per unit], units [width], indices [width, places]).
+
+    Units of equally many places are compared at once, as rows of a table.
+    """
+    if not len(places.unit):
+        return
+    starts = np.flatnonzero(np.r_[True, places.unit[1:] != places.unit[:-1]])
+    counts = np.diff(np.r_[starts, len(places.unit)])
+    for count in np.unique(counts).tolist():
+        rows = starts[counts == count]
+        grid = rows[:, None] + np.arange(count)
+        units, footprints, indices = places.unit[rows], places.slot[grid], places.index[grid]
+        keys = np.column_stack([reason_of[units], footprints])
+        order = np.lexsort(keys.T[::-1])  # stable: units stay in the order of their first identity
+        breaks = np.flatnonzero((keys[order][1:] != keys[order][:-1]).any(axis=1)) + 1
+        for members in np.split(order, breaks):
+            yield footprints[members[0]], units[members], indices[members]
 
 
 def _places(ledger: Ledger, unit: Ints) -> _Places:
     """Owned identities with a role; an owner without one is per-channel if anything ties it to another owner."""
     counts = np.bincount(unit, minlength=1)
-    order = {key: number for number, key in enumerate(ledger.roles)}
+    order = {place: number for number, place in enumerate(ledger.roles)}
     keys = [(path, dim) for path, dim, _, _ in ledger.owners]
     chosen = sorted(
         (
@@ -63,12 +82,13 @@ def _places(ledger: Ledger, unit: Ints) -> _Places:
         key=lambda n: order.get(keys[n], len(order) + n),
     )
     slots, units, numbers, indices = [], [], [], []
-    for slot, n in enumerate(chosen):
+    for n in chosen:
         path, dim, first, size = ledger.owners[n]
-        slots.append((path, dim, ledger.roles.get((path, dim), "per-channel")))
-        units.append(unit[first : first + size])
-        numbers.append(np.full(size, slot, dtype=np.int64))
-        indices.append(np.arange(size, dtype=np.int64))
+        for role in ledger.roles.get((path, dim), ("per-channel",)):  # a tied weight may produce and consume
+            units.append(unit[first : first + size])
+            numbers.append(np.full(size, len(slots), dtype=np.int64))
+            indices.append(np.arange(size, dtype=np.int64))
+            slots.append((path, dim, role))
     if not slots:
         empty = np.zeros(0, dtype=np.int64)
         return _Places(empty, empty, empty, ())
@@ -77,36 +97,25 @@ def _places(ledger: Ledger, unit: Ints) -> _Places:
     return _Places(flat_unit[by], flat_slot[by], flat_index[by], tuple(slots))
 
 
-def _units(places: _Places) -> Iterator[tuple[int, slice]]:
-    """Each unit and the rows of its places."""
-    if not len(places.unit):
-        return
-    starts = np.flatnonzero(np.r_[True, places.unit[1:] != places.unit[:-1]])
-    stops = np.r_[starts[1:], len(places.unit)]
-    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-        yield int(places.unit[start]), slice(start, stop)
-
-
-def _slots(places: _Places, members: list[slice]) -> tuple[Slot, ...]:
+def _slots(places: _Places, footprint: Ints, table: Ints) -> tuple[Slot, ...]:
     """The slots of units with one footprint; units are ordered by their index in the first producer."""
-    numbers = places.slot[members[0]]
-    table = np.stack([places.index[rows] for rows in members])  # [width, places per unit]
-    producers = [column for column, n in enumerate(numbers) if places.slots[n][2] == "out"]
+    producers = [column for column, n in enumerate(footprint.tolist()) if places.slots[n][2] == "out"]
     table = table[np.argsort(table[:, producers[0] if producers else 0], kind="stable")]
     slots = []
-    for number in dict.fromkeys(numbers.tolist()):
+    for number in dict.fromkeys(footprint.tolist()):
         path, dim, role = places.slots[number]
-        slots.append(Slot(path=path, dim=dim, role=role, indices=np.ascontiguousarray(table[:, numbers == number])))
+        slots.append(Slot(path=path, dim=dim, role=role, indices=np.ascontiguousarray(table[:, footprint == number])))
     return tuple(slots)
 
 
-def _first_text(marks: list[Pin], unit: Ints) -> dict[int, str]:
-    """Unit -> the first text that any mark gives for it."""
-    texts: dict[int, str] = {}
-    for mark in marks:
-        for number in np.unique(unit[mark.ids]).tolist():
-            texts.setdefault(number, mark.reason)
-    return texts
+def _first_texts(marks: Sequence[Pin], unit: Ints) -> tuple[list[str], Ints]:
+    """All texts, "" first, and for each unit the number of the first text that any mark gives for it."""
+    texts = list(dict.fromkeys(["", *(mark.reason for mark in marks)]))
+    number = {text: code for code, text in enumerate(texts)}
+    codes = np.zeros(int(unit.max(initial=0)) + 1, dtype=np.int64)
+    for mark in reversed(marks):
+        codes[unit[mark.ids]] = number[mark.reason]
+    return texts, codes
 
 
 def _alone(group: ChannelGroup) -> str:

@@ -33,12 +33,16 @@ def varying(track: Tensor) -> frozenset[int]:
 
 def slim(track: Tensor) -> Tensor:
     """The same track with stride 0 wherever identities do not differ, so that `varies` tells the truth."""
+    core = track
+    for dim in range(track.ndim):  # what has stride 0 is not compared over and over
+        if track.shape[dim] > 1 and track.stride(dim) == 0:
+            core = core.narrow(dim, 0, 1)
     for dim in range(track.ndim):
-        if varies(track, dim):
-            first = track.narrow(dim, 0, 1)
-            if bool((track == first).all()):
-                track = first.expand(track.shape)
-    return track
+        if core.shape[dim] > 1:
+            first = core.narrow(dim, 0, 1)
+            if bool((core == first).all()):
+                core = first
+    return core.expand(track.shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +65,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.owners: list[tuple[str, int, int, int]] = []  # (path, dim, first identity, size)
-        self.roles: dict[tuple[str, int], str] = {}
+        self.roles: dict[tuple[str, int], tuple[str, ...]] = {}
         self.pins: list[Pin] = []
         self.residual: list[npt.NDArray[np.int64]] = []
         self.mixing: list[Pin] = []
@@ -104,8 +108,10 @@ class Ledger:
         self.mixing.append(Pin(distinct(track), norm))
 
     def role(self, path: str, dim: int, role: str) -> None:
-        """Say what a dimension is to its channels; the first role stays."""
-        self.roles.setdefault((path, dim), role)
+        """Say what a dimension is to its channels; a weight used twice may both produce and consume them."""
+        known = self.roles.get((path, dim), ())
+        if not known or (role not in known and "per-channel" not in (*known, role)):
+            self.roles[path, dim] = (*known, role)
 
     def resolve(self) -> Unions:
         """Connected components of all ties."""

@@ -3,25 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from tailor.channels.run import LayerCall
+from tailor.channels.rules import Call
 from tailor.spec import Axis, ChannelGroup, Layer, LayerShape
 
-__all__ = ["layers_of"]
+__all__ = ["LayerCall", "layers_of"]
 
 Terms = dict[tuple[str, int], list[tuple[ChannelGroup, int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCall:
+    """One execution of a convolution or linear layer; `rows` counts the samples or positions that it ran over."""
+
+    path: str
+    shape: LayerShape
+    rows: int
+
+    @classmethod
+    def of(cls, path: str, kind: str, call: Call) -> LayerCall:
+        """Read the numbers off the operator's arguments; no tensor is kept."""
+        args, out = call.args, call.out
+        if kind == "linear":
+            inner, outer = (int(size) for size in args["mat2"].shape)
+            shape = LayerShape(kind=kind, in_channels=inner, out_channels=outer, bias=call.name == "addmm")
+            return cls(path, shape, int(out.shape[0]))
+        x, weight = args["input"], args["weight"]
+        spatial = x.ndim - 2
+        shape = LayerShape(
+            kind=kind,
+            in_channels=int(x.shape[1]),
+            out_channels=int(out.shape[1]),
+            kernel=tuple(weight.shape[2:]),
+            stride=_per_dim(args["stride"], spatial),
+            padding=_per_dim(args["padding"], spatial),
+            dilation=_per_dim(args["dilation"], spatial),
+            output_padding=_per_dim(args["output_padding"], spatial) if kind == "deconv" else (),
+            groups=int(args["groups"]),
+            spatial=tuple(x.shape[2:]),
+            bias=args["bias"] is not None,
+        )
+        return cls(path, shape, int(x.shape[0]))
 
 
 def layers_of(calls: Sequence[LayerCall], groups: Sequence[ChannelGroup], batch: int) -> tuple[Layer, ...]:
     """One `Layer` per weight and shape, in the order of the run; repeated calls are counted."""
     terms: Terms = {}
     for group in groups:
-        for slot in group.slots:
-            terms.setdefault((slot.path, slot.dim), []).append((group, int(slot.indices.shape[1])))
+        places = {(slot.path, slot.dim): int(slot.indices.shape[1]) for slot in group.slots}
+        for place, units in places.items():
+            terms.setdefault(place, []).append((group, units))
     counted: dict[tuple[str, LayerShape], int] = {}
     for call in calls:
-        shape, times = _shape(call, batch)
-        counted[call.path, shape] = counted.get((call.path, shape), 0) + times
+        key = (call.path, call.shape)
+        counted[key] = counted.get(key, 0) + max(1, call.rows // batch)
     seen: dict[str, int] = {}
     layers = []
     for (path, shape), times in counted.items():
@@ -31,36 +67,6 @@ def layers_of(calls: Sequence[LayerCall], groups: Sequence[ChannelGroup], batch:
         inputs, outputs = _axes(path, shape, terms)
         layers.append(Layer(name=unique, shape=shape, inputs=inputs, outputs=outputs, calls=times))
     return tuple(layers)
-
-
-def _shape(call: LayerCall, batch: int) -> tuple[LayerShape, int]:
-    """The concrete shape, and how often it runs per sample of the batch."""
-    args, out = call.call.args, call.call.out
-    if call.kind == "linear":
-        weight = args["mat2"]
-        shape = LayerShape(
-            kind="linear",
-            in_channels=int(weight.shape[0]),
-            out_channels=int(weight.shape[1]),
-            bias=call.call.name == "addmm",
-        )
-        return shape, max(1, int(out.shape[0]) // batch)
-    x, weight = args["input"], args["weight"]
-    spatial = x.ndim - 2
-    shape = LayerShape(
-        kind=call.kind,
-        in_channels=int(x.shape[1]),
-        out_channels=int(out.shape[1]),
-        kernel=tuple(weight.shape[2:]),
-        stride=_per_dim(args["stride"], spatial),
-        padding=_per_dim(args["padding"], spatial),
-        dilation=_per_dim(args["dilation"], spatial),
-        output_padding=_per_dim(args["output_padding"], spatial) if call.kind == "deconv" else (),
-        groups=int(args["groups"]),
-        spatial=tuple(x.shape[2:]),
-        bias=args["bias"] is not None,
-    )
-    return shape, max(1, int(x.shape[0]) // batch)
 
 
 def _per_dim(values: Sequence[int], dims: int) -> tuple[int, ...]:

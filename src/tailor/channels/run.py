@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import functools
+import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
 
-from tailor.channels.identity import Ledger
-from tailor.channels.rules import Call, Tracks, rule_for
+from tailor.channels.copying import named_tensors
+from tailor.channels.identity import Ledger, varying
+from tailor.channels.layers import LayerCall
+from tailor.channels.rules import Call, Tracks, rule_for, tensors_in
 from tailor.errors import TraceError
 
-__all__ = ["FORWARD_ERRORS", "Inputs", "LayerCall", "Run", "as_inputs", "call_model", "output_tensors", "quiet"]
+__all__ = ["FORWARD_ERRORS", "Inputs", "Run", "as_inputs", "call_model", "output_tensors", "quiet"]
 
 # What a forward can raise: caught where a failure is a finding (a model refuses its input, a cut breaks forward).
 FORWARD_ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError)
@@ -57,17 +62,45 @@ def as_inputs(example_inputs: Any) -> Inputs:
 
 @contextlib.contextmanager
 def quiet(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients or random draws of our own; modes and random state are put back."""
+    """Evaluation mode without gradients, autocast or reduced precision; everything global is put back afterwards.
+
+    That is: modes, grad and inference mode, matrix precision, and the random states of torch, CUDA, numpy and Python.
+    """
     modes = [(module, module.training) for module in model.modules()]
-    state = torch.get_rng_state()
     model.eval()
     try:
-        with torch.no_grad():
+        with _random_kept(), _exact_numbers(), torch.inference_mode(False), torch.no_grad():
             yield
     finally:
-        torch.set_rng_state(state)
         for module, training in modes:
             module.training = training
+
+
+@contextlib.contextmanager
+def _random_kept() -> Iterator[None]:
+    """A model may draw random numbers even in evaluation; whoever seeded them shall not notice."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's state, not ours
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+@contextlib.contextmanager
+def _exact_numbers() -> Iterator[None]:
+    """float32 as written: TF32 or bfloat16 inside convolutions would hide a wrong channel in noise, or look like one."""
+    precision, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = cudnn
+        torch.set_float32_matmul_precision(precision)
 
 
 def call_model(model: nn.Module, inputs: Inputs) -> Any:
@@ -89,25 +122,34 @@ def call_model(model: nn.Module, inputs: Inputs) -> Any:
 
 
 def output_tensors(output: Any) -> list[Tensor]:
-    """The tensors that a model returns: nested in tuples, lists, dicts, named tuples or dataclasses."""
-    if isinstance(output, Tensor):
-        return [output]
-    if dataclasses.is_dataclass(output) and not isinstance(output, type):
-        output = [getattr(output, field.name) for field in dataclasses.fields(output)]
-    if isinstance(output, Mapping):
-        output = list(output.values())
-    if isinstance(output, (list, tuple)):
-        return [tensor for part in output for tensor in output_tensors(part)]
-    return []
+    """The tensors that a model returns, nested in whatever: tuples, dicts, dataclasses, objects with attributes."""
+    return list(_tensors_of(output, set()))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LayerCall:
-    """One execution of a convolution or linear layer: its weight, kind, and the numbers that make its shape."""
+def _tensors_of(value: Any, seen: set[int]) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    if isinstance(value, (Tensor, nn.Module, type, str, bytes, int, float)) or callable(value) or id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, Mapping):
+        parts: list[Any] = list(value.values())
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        parts = list(value)
+    else:
+        slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
+        names = dict.fromkeys([*slots, *getattr(value, "__dict__", ())])
+        parts = [getattr(value, name) for name in names if hasattr(value, name)]
+    for part in parts:
+        yield from _tensors_of(part, seen)
 
-    path: str
-    kind: str
-    call: Call
+
+@functools.cache
+def _signature(func: Any) -> tuple[str, list[str], dict[str, Any]]:
+    """Name of an operator, names of its arguments, and their defaults."""
+    arguments = func._schema.arguments
+    defaults = {a.name: a.default_value for a in arguments if a.has_default_value()}
+    return func.overloadpacket.__name__, [a.name for a in arguments], defaults
 
 
 class Run(TorchDispatchMode):
@@ -119,30 +161,35 @@ class Run(TorchDispatchMode):
         self.mixing = mixing
         self.layers: list[LayerCall] = []
         named = [*model.named_parameters(), *model.named_buffers()]
-        self._paths = {id(tensor): path for path, tensor in named}
-        self._shapes = {path: tuple(tensor.shape) for path, tensor in named}
-        self._derived: dict[int, str] = {}
+        named = named_tensors(model)
+        self._shapes = {path: tuple(tensor.shape) for path, tensor in named.items()}
         self._owned: dict[tuple[str, int], Tensor] = {}
-        self._tracks: dict[int, Tracks] = {}
-        self._alive: list[Any] = [tensor for _, tensor in named]  # an id must not be given to another tensor
+        # Weak: activations of a large batch must be freed as the run goes on.
+        self._paths = WeakTensorKeyDictionary({tensor: path for path, tensor in named.items()})
+        self._derived = WeakTensorKeyDictionary()
+        self._tracks = WeakTensorKeyDictionary()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nobody compiles through this mode; guarding against it costs an import of seconds and every call a third."""
+        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func._can_decompose():  # under inference mode composite operators arrive whole
+            with self:
+                out = func.decompose(*args, **kwargs)
+            if out is not NotImplemented:
+                return out
         out = func(*args, **kwargs)
-        self._alive.append((args, out))
-        if self._touches(args, kwargs):
-            names = [argument.name for argument in func._schema.arguments]
-            bound = {a.name: a.default_value for a in func._schema.arguments if a.has_default_value()}
-            bound |= dict(zip(names, args, strict=False)) | kwargs
-            call = Call(func.overloadpacket.__name__, func, bound, args, kwargs, out)
-            rule_for(func)(self, call)
+        if any(self._known(tensor) for tensor in tensors_in((args, kwargs))):
+            name, names, defaults = _signature(func)
+            bound = defaults | dict(zip(names, args, strict=False)) | kwargs
+            rule_for(func)(self, Call(name, func, bound, args, kwargs, out))
         return out
 
-    def _touches(self, args: Any, kwargs: Any) -> bool:
-        return any(self._known(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
-
     def _known(self, tensor: Tensor) -> bool:
-        return id(tensor) in self._tracks or id(tensor) in self._paths
+        return tensor in self._tracks or tensor in self._paths
 
     # what rules ask
 
@@ -150,37 +197,53 @@ class Run(TorchDispatchMode):
         """The identities of a tensor; a parameter has one track per dimension."""
         if tensor is None:
             return ()
-        if id(tensor) not in self._tracks and (path := self._paths.get(id(tensor))) is not None:
+        known: Tracks | None = self._tracks.get(tensor)
+        if known is None and (path := self._paths.get(tensor)) is not None:
             shape = tuple(tensor.shape)
             views = [[-1 if d == dim else 1 for d in range(len(shape))] for dim in range(len(shape))]
             owned = [self.owned(path, dim).reshape(view).expand(shape) for dim, view in enumerate(views)]
-            self._tracks[id(tensor)] = tuple(owned)
-        return self._tracks.get(id(tensor), ())
+            known = self._tracks[tensor] = tuple(owned)
+        return known or ()
 
     def follow(self, tensor: Tensor, tracks: Tracks) -> None:
         """Remember whose channels a tensor holds."""
         if tracks:
-            self._tracks[id(tensor)] = tracks
+            self._tracks[tensor] = tracks
 
     def same(self, tensor: Tensor, source: Tensor) -> None:
         """`tensor` is a copy or alias of `source`: a parameter stays that parameter."""
         self.follow(tensor, self.tracks(source))
         self.derive(tensor, source)
-        if tensor is not source and (path := self._paths.get(id(source))) is not None:
-            self._paths[id(tensor)] = path
+        if tensor is not source and (path := self._paths.get(source)) is not None:
+            self._paths[tensor] = path
 
     def derive(self, tensor: Tensor, source: Tensor) -> None:
         """`tensor` holds the numbers of `source` in another shape."""
         if (path := self.weight_path(source)) is not None:
-            self._derived[id(tensor)] = path
+            self._derived[tensor] = path
 
     def parameter(self, tensor: Tensor | None) -> str | None:
         """State-dict key of a parameter or buffer, None for anything else."""
-        return None if tensor is None else self._paths.get(id(tensor))
+        return None if tensor is None else self._paths.get(tensor)
 
     def weight_path(self, tensor: Tensor | None) -> str | None:
         """State-dict key of a parameter or buffer, also when it was transposed or reshaped."""
-        return None if tensor is None else self._paths.get(id(tensor), self._derived.get(id(tensor)))
+        return None if tensor is None else self._paths.get(tensor) or self._derived.get(tensor)
+
+    def aligned(self, tensor: Tensor) -> str | None:
+        """State-dict key of a parameter that this is, element by element, whether scaled, masked or normalised."""
+        path = self.weight_path(tensor)
+        if path is None or path == self.parameter(tensor):
+            return path
+        if tuple(tensor.shape) != self._shapes[path]:
+            return None
+        for dim in range(tensor.ndim):
+            shape = [-1 if other == dim else 1 for other in range(tensor.ndim)]
+            own = self.owned(path, dim).reshape(shape).expand(tensor.shape)
+            along = [track for track in self.tracks(tensor) if varying(track) == {dim}]
+            if tensor.shape[dim] > 1 and not any(torch.equal(track, own) for track in along):
+                return None
+        return path
 
     def owned(self, path: str, dim: int) -> Tensor:
         """The identities of one dimension of a parameter or buffer, shape [size]."""
@@ -190,7 +253,7 @@ class Run(TorchDispatchMode):
 
     def record_layer(self, path: str, call: Call, kind: str) -> None:
         """Remember a contraction for the list of layers."""
-        self.layers.append(LayerCall(path, kind, call))
+        self.layers.append(LayerCall.of(path, kind, call))
 
     def pin_outputs(self, output: Any) -> None:
         """What the network returns must keep its shape."""

@@ -60,23 +60,25 @@ def trace(
             output = call_model(model, inputs)
         run.pin_outputs(output)
     groups = groups_of(run.ledger)
-    graph = ChannelGraph(
-        groups=groups, layers=layers_of(run.layers, groups, inputs.batch_size), tensors=_tensors(model)
-    )
+    layers = layers_of(run.layers, groups, inputs.batch_size)
+    graph = ChannelGraph(groups=groups, layers=layers, tensors=_tensors(model), example=example_inputs)
     graph = _with_bounds(_with_pins(graph, model, pin), min_width, quantum)
     return _certified(model, graph, inputs, seed)
 
 
-def cut(model: nn.Module, graph: ChannelGraph, plan: KeepPlan, example_inputs: Any, *, seed: int = 0) -> nn.Module:
+def cut(
+    model: nn.Module, graph: ChannelGraph, plan: KeepPlan, example_inputs: Any = None, *, seed: int = 0
+) -> nn.Module:
     """The smaller network, proven equal to the dense one whose consumers ignore the removed channels.
 
-    Returns a new module; `model` is left as it was.
+    Returns a new module; `model` is left as it was. The proof runs on inputs like those of the trace, unless others
+    are given.
 
     Raises:
         CutError: the plan does not fit the graph.
         ProofError: the law does not hold; names the groups to blame.
     """
-    inputs = as_inputs(example_inputs)
+    inputs = as_inputs(graph.example if example_inputs is None else example_inputs)
     graph.check_plan(plan)
     proof = Proof(model, graph, inputs, seed)
     finding = proof.check(plan)

@@ -30,8 +30,8 @@ def _ignore(run: Follower, call: Call) -> None:
     """Reads shapes or makes fresh tensors: no identities involved."""
 
 
-_IGNORED = """sym_size zeros_like ones_like empty_like full_like randn_like rand_like new_zeros new_empty new_ones
-    new_full is_same_size _assert_async"""
+_IGNORED = """sym_size new_zeros new_empty new_ones new_full new_empty_strided is_same_size _assert_async
+    _assert_tensor_metadata"""
 
 RULES: dict[str, Rule] = {
     **ARITHMETIC,

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from tailor.channels.identity import Ledger, channel_vector, varies
 
@@ -34,6 +33,8 @@ class Follower(Protocol):
     def parameter(self, tensor: Tensor | None) -> str | None: ...
 
     def weight_path(self, tensor: Tensor | None) -> str | None: ...
+
+    def aligned(self, tensor: Tensor) -> str | None: ...
 
     def owned(self, path: str, dim: int) -> Tensor: ...
 
@@ -62,7 +63,10 @@ Rule = Callable[[Follower, Call], None]
 
 def tensors_in(tree: Any) -> list[Tensor]:
     """The tensors in nested lists, tuples and dicts, in order."""
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+    if isinstance(tree, Tensor):
+        return [tree]
+    parts = tree if isinstance(tree, (tuple, list)) else tree.values() if isinstance(tree, dict) else ()
+    return [tensor for part in parts for tensor in tensors_in(part)]
 
 
 def null_track(shape: tuple[int, ...]) -> Tensor:

@@ -13,7 +13,7 @@ __all__ = ["CONTRACTION"]
 def _convolution(run: Follower, call: Call) -> None:
     """Ties the input's channels to the weight's input dimension and emits its output dimension."""
     x, weight, bias = call.args["input"], call.args["weight"], call.args["bias"]
-    path = run.parameter(weight)
+    path = run.aligned(weight)
     if path is None:
         _opaque_weight(run, call)
         return
@@ -21,12 +21,21 @@ def _convolution(run: Follower, call: Call) -> None:
     source = input_channels(run, x, 1)
     emit = _transposed_channels if transposed else _plain_channels
     emitted = emit(run, path, weight, source, groups)
-    if (bias_path := run.parameter(bias)) is not None:
-        run.ledger.tie(run.owned(bias_path, 0), emitted)
-        run.ledger.role(bias_path, 0, "per-channel")
+    _tie_bias(run, bias, emitted)
     shape = [1, emitted.shape[0]] + [1] * (call.out.ndim - 2)
     run.follow(call.out, (slim(emitted.reshape(shape).expand(call.out.shape)),))
     run.record_layer(path, call, "deconv" if transposed else "conv")
+
+
+def _tie_bias(run: Follower, bias: Tensor | None, emitted: Tensor) -> None:
+    """A bias goes with its outputs; one that is no parameter keeps them."""
+    tracks = run.tracks(bias)
+    for track in tracks:
+        run.ledger.tie(track, emitted)
+    if bias is not None and not tracks:
+        run.ledger.pin((emitted,), "biased by a tensor that is no parameter")
+    if (path := run.weight_path(bias)) is not None:
+        run.ledger.role(path, 0, "per-channel")
 
 
 def _plain_channels(run: Follower, path: str, weight: Tensor, source: Tensor, groups: int) -> Tensor:
@@ -61,7 +70,7 @@ def _transposed_channels(run: Follower, path: str, weight: Tensor, source: Tenso
 
 
 def _opaque_weight(run: Follower, call: Call) -> None:
-    """A weight computed on the fly belongs to nobody: what it reads must stay and its output has no identity."""
+    """A weight that is no parameter's belongs to nobody: what it reads must stay and its output has no identity."""
     for tensor in call.inputs:
         run.ledger.pin(run.tracks(tensor), f"read by {call.name} with a weight computed in forward")
 
@@ -79,10 +88,7 @@ def _linear(run: Follower, call: Call) -> None:
     run.ledger.tie(input_channels(run, x, 1), run.owned(path, 1 - out_dim))
     run.ledger.role(path, out_dim, "out")
     run.ledger.role(path, 1 - out_dim, "in")
-    bias = call.args["self"] if call.name == "addmm" else None
-    if (bias_path := run.parameter(bias)) is not None:
-        run.ledger.tie(run.owned(bias_path, 0), out)
-        run.ledger.role(bias_path, 0, "per-channel")
+    _tie_bias(run, call.args["self"] if call.name == "addmm" else None, out)
     run.follow(call.out, (slim(out[None].expand(call.out.shape)),))
     run.record_layer(path, call, "linear")
 

@@ -52,12 +52,11 @@ def _view(run: Follower, call: Call) -> None:
 
 def _tie_all_but_largest(ledger: Ledger, track: Tensor, dims: Sequence[int]) -> None:
     differing = [dim for dim in dims if varies(track, dim)]
-    if len(differing) < 2:
-        return
-    free = max(differing, key=lambda dim: track.shape[dim])
-    for dim in differing:
-        if dim != free:
-            ledger.tie(track, track.narrow(dim, 0, 1))
+    if len(differing) > 1:
+        free = max(differing, key=lambda dim: track.shape[dim])
+        for dim in differing:
+            if dim != free:
+                ledger.tie(track, track.narrow(dim, 0, 1))
 
 
 def _split_dims(old: tuple[int, ...], new: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

@@ -70,11 +70,26 @@ def _mixing_norm(run: Follower, call: Call, norm: str, dims: list[int]) -> None:
             run.ledger.mark_mixing(vector, f"{norm} {path.rpartition('.')[0]}")
 
 
+def _weight_norm(run: Follower, call: Call) -> None:
+    """A weight divided by its norm is still that weight; its magnitudes go with its rows."""
+    weight, magnitude, dim = call.args["v"], call.args["g"], call.args["dim"]
+    out = tensors_in(call.out)[0]
+    run.follow(out, run.tracks(weight))
+    run.derive(out, weight)
+    for track in run.tracks(weight):
+        for other in run.tracks(magnitude):
+            if varies(track, dim) and varies(other, dim):
+                run.ledger.tie(track, other)
+    if (path := run.parameter(magnitude)) is not None:
+        run.ledger.role(path, dim, "per-channel")
+
+
 _BATCH_NORMS = """native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm
     miopen_batch_norm _batch_norm_no_update _batch_norm_with_update"""
 
 NORMALISATION: dict[str, Rule] = {
     **dict.fromkeys(_BATCH_NORMS.split(), _batch_norm),
+    "_weight_norm_interface": _weight_norm,
     "native_layer_norm": _layer_norm,
     "native_group_norm": _group_norm,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tailor.channels.identity import slim, varies
+from tailor.channels.identity import Ledger, slim, varies, varying
 from tailor.channels.rules.call import Call, Follower, Rule, input_channels, tensors_in
 
 __all__ = ["REDUCTION"]
@@ -31,20 +31,35 @@ def _without(track: Tensor, dims: list[int], *, keepdim: bool) -> Tensor:
     return track
 
 
+def _columns(ledger: Ledger, track: Tensor, dims: list[int]) -> Tensor:
+    """The track with everything along these dimensions tied: whole columns stay or go."""
+    for dim in dims:
+        first = track.narrow(dim, 0, 1)
+        ledger.tie(track, first)
+        track = first.expand(track.shape)
+    return track
+
+
 def _reduce(run: Follower, call: Call) -> None:
-    """Over space passes through; over channels the answer needs them all."""
+    """Over space passes through; over channels the answer needs them all.
+
+    Where channels differ along a kept dimension too (branches stacked, then summed or put through a softmax), what is
+    reduced together goes together.
+    """
     x, outs = call.inputs[0], tensors_in(call.out)
     dims = call.args.get("dim")
     dims = list(range(x.ndim)) if dims is None or dims == [] else [dims] if isinstance(dims, int) else list(dims)
-    dims = [dim % x.ndim for dim in dims]
+    dims = [dim % x.ndim for dim in dims] if x.ndim else []
     tracks = []
     for track in run.tracks(x):
-        if any(varies(track, dim) for dim in dims):
+        reduced = [dim for dim in dims if varies(track, dim)]
+        own = _columns(run.ledger, track, reduced) if len(reduced) < len(varying(track)) else track
+        if own is track and reduced:
             run.ledger.pin((track,), f"{call.name} over channels")
-        elif outs[0].shape == x.shape:
-            tracks.append(track)
-        else:
-            tracks.append(_without(track, dims, keepdim=outs[0].ndim == x.ndim))
+        if outs[0].shape == x.shape:
+            tracks.append(own)
+        elif own is not track or not reduced:
+            tracks.append(_without(own, dims, keepdim=outs[0].ndim == x.ndim))
     for out in outs:
         run.follow(out, tuple(tracks))
 

@@ -1,0 +1,105 @@
+"""Whole candidate networks, built and timed beside the dense one: the truth that predictions are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from tailor.channels import build
+from tailor.engines.subjects import network_subject
+from tailor.errors import MeasurementError
+from tailor.importance.selection import Ranking
+from tailor.protocols import Device
+from tailor.records import Estimate, Interval, TimingSettings, Trial
+from tailor.spec import Target, Widths
+from tailor.timing import ratio_interval
+
+__all__ = ["CandidateTimer", "Finalist", "choose"]
+
+
+class CandidateTimer:
+    """Times networks of given widths in one session with the dense network; latencies are paired ratios to it.
+
+    Also a `LatencyModel` that measures every structure it is asked about ("latency as the direct metric").
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        ranking: Ranking,
+        example_inputs: Any,
+        target: Target,
+        device: Device,
+        settings: TimingSettings,
+        dense_ns: int,
+    ) -> None:
+        self._model = model
+        self._ranking = ranking
+        self._inputs = example_inputs
+        self._target = target
+        self._device = device
+        self._settings = settings
+        self._dense_ns = dense_ns
+
+    def ratios(self, structures: Sequence[Widths]) -> list[Interval]:
+        """Latency over the dense network's, for each structure, from one session of shuffled rounds.
+
+        Raises:
+            MeasurementError: a network could not be run; names its failure.
+        """
+        nets = [build(self._model, self._ranking.graph, self._ranking.keep(widths)) for widths in structures]
+        modules = {"dense": self._model} | {f"candidate {number}": net for number, net in enumerate(nets)}
+        subjects = [network_subject(key, net, self._inputs, self._target.batch_size) for key, net in modules.items()]
+        dense, *rest = self._device.measure(subjects, self._settings)
+        for measurement in (dense, *rest):
+            if measurement.failure is not None:
+                raise MeasurementError(f"{measurement.subject} could not be timed: {measurement.failure}")
+        return [ratio_interval(measurement.samples_ns, dense.samples_ns) for measurement in rest]
+
+    def predict(self, widths: Widths) -> Estimate:
+        """The measured latency of one structure."""
+        ratio = self.ratios([widths])[0]
+        ns, low, high = (round(share * self._dense_ns) for share in (ratio.value, ratio.low, ratio.high))
+        return Estimate(ns=ns, low_ns=low, high_ns=high, source="measured")
+
+
+class Finalist:
+    """A scored trial with its measured ratio to the dense network."""
+
+    __slots__ = ("ratio", "trial")
+
+    def __init__(self, trial: Trial, ratio: Interval) -> None:
+        self.trial = trial
+        self.ratio = ratio
+
+
+def choose(
+    trials: Sequence[Trial], timer: CandidateTimer, dense_ns: int, limit_ns: int, *, shortlist: int = 6, rounds: int = 4
+) -> list[Finalist]:
+    """Measured finalists, those within the limit first and by falling score, then the others by rising latency.
+
+    The best-scored trials are measured side by side. Where none keeps the limit, what measuring taught about the
+    prediction's error is applied to all trials and the next shortlist is drawn, up to `rounds` times.
+    """
+    limit = limit_ns / dense_ns
+    left = sorted((t for t in trials if t.score is not None), key=lambda t: (-(t.score or 0.0), t.latency.ns, t.number))
+    measured: list[Finalist] = []
+    excess = 1.0
+    for _ in range(rounds):
+        fitting = [t for t in left if t.latency.ns * excess <= limit_ns] or sorted(left, key=lambda t: t.latency.ns)
+        batch = fitting[:shortlist]
+        if not batch:
+            break
+        ratios = timer.ratios([Widths(t.widths) for t in batch])
+        measured += [Finalist(trial, ratio) for trial, ratio in zip(batch, ratios, strict=True)]
+        left = [t for t in left if t not in batch]
+        if any(f.ratio.high <= limit for f in measured):
+            break
+        errors = sorted(f.ratio.value * dense_ns / f.trial.latency.ns for f in measured)
+        excess = max(1.0, errors[-1])
+    kept = [f for f in measured if f.ratio.high <= limit]
+    missed = [f for f in measured if f.ratio.high > limit]
+    kept.sort(key=lambda f: (-(f.trial.score or 0.0), f.ratio.value))
+    return kept + sorted(missed, key=lambda f: f.ratio.value)

@@ -1,0 +1,118 @@
+"""A pruned network on disk: safetensors and JSON, never pickle, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from tailor.channels.cut import assemble
+from tailor.errors import RunFolderError, WeightsError
+from tailor.serialize import read_record, write_bytes, write_record
+
+__all__ = ["MODEL_FILE", "WEIGHTS_FILE", "ModelRecord", "flush_denormals", "load", "restore", "save"]
+
+MODEL_FILE = "model.json"
+WEIGHTS_FILE = "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRecord:
+    """How to build the dense skeleton that the saved tensors are put into.
+
+    `model` is a name that `tailor.models.load_model` knows, or "" when the network was given as an object; then
+    `kind` is its class and whoever loads the folder brings the dense network along. `shapes` are those of the
+    saved tensors by state-dict key.
+    """
+
+    model: str
+    kind: str
+    num_classes: int | None
+    shapes: Mapping[str, tuple[int, ...]]
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer once, also the buffers that a state dict leaves out: they may be channel-indexed."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def flush_denormals(model: nn.Module) -> int:
+    """Set denormal weights to zero in place and say how many there were: they make CPUs many times slower."""
+    flushed = 0
+    with torch.no_grad():
+        for tensor in _tensors(model).values():
+            if tensor.is_floating_point() and tensor.numel():
+                denormal = (tensor != 0) & (tensor.abs() < torch.finfo(tensor.dtype).tiny)
+                flushed += int(denormal.sum())
+                tensor.masked_fill_(denormal, 0)
+    return flushed
+
+
+def save(model: nn.Module, folder: Path, *, name: str = "", num_classes: int | None = None) -> None:
+    """Write the network's tensors and how to rebuild it; either file is whole or absent."""
+    tensors = {path: tensor.detach().cpu().contiguous() for path, tensor in _tensors(model).items()}
+    shapes = {path: tuple(tensor.shape) for path, tensor in tensors.items()}
+    separate = {path: tensor.clone() for path, tensor in tensors.items()}  # safetensors refuses shared storage
+    write_bytes(folder / WEIGHTS_FILE, safetensors.torch.save(separate))
+    kind = f"{type(model).__module__}.{type(model).__qualname__}"
+    write_record(folder / MODEL_FILE, ModelRecord(model=name, kind=kind, num_classes=num_classes, shapes=shapes))
+
+
+def restore(dense: nn.Module, folder: Path) -> nn.Module:
+    """The saved network, built from its dense skeleton; `dense` is left as it was. In eval mode.
+
+    Raises:
+        RunFolderError: the folder holds no saved network.
+        WeightsError: the weights are damaged, or belong to another architecture.
+    """
+    for name in (MODEL_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            raise RunFolderError(f"{folder} holds no saved network: {name} is missing", value=str(folder))
+    record = read_record(folder / MODEL_FILE, ModelRecord)
+    try:
+        saved = safetensors.torch.load_file(folder / WEIGHTS_FILE)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{folder / WEIGHTS_FILE} is damaged ({error}); run again", value=str(folder)) from None
+    own = _tensors(dense)
+    if set(own) != set(saved):
+        odd = sorted(set(own) ^ set(saved))[0]
+        raise WeightsError(f"{folder} was saved from another architecture: {odd!r} is on one side only", value=odd)
+    for path, shape in record.shapes.items():
+        if tuple(saved[path].shape) != tuple(shape):
+            raise WeightsError(f"{folder}: {path!r} is not of its recorded shape {shape}", value=path)
+    replaced: dict[str, Tensor] = {}
+    for path, tensor in saved.items():
+        old = own[path]
+        moved = tensor.to(device=old.device)
+        replaced[path] = (
+            nn.Parameter(moved, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else moved
+        )
+    return assemble(dense, replaced).eval()
+
+
+def load(folder: str | Path, model: nn.Module | None = None) -> nn.Module:
+    """The pruned network of a run folder, in eval mode, without pickle.
+
+    Args:
+        folder: the run folder, or any folder that `save` wrote.
+        model: the dense network (any weights), needed only when the run was given an object instead of a name.
+
+    Raises:
+        RunFolderError: no saved network here, or the dense network is needed and was not given.
+        WeightsError: damaged weights, or a dense network of another architecture.
+    """
+    from tailor.models import load_model
+
+    path = Path(folder)
+    if not (path / MODEL_FILE).is_file():
+        raise RunFolderError(f"{path} holds no saved network: {MODEL_FILE} is missing", value=str(path))
+    record = read_record(path / MODEL_FILE, ModelRecord)
+    if model is None and not record.model:
+        message = f"{path} was made from a {record.kind} object: give the dense network, load(folder, model=...)"
+        raise RunFolderError(message, value=record.kind)
+    return restore(model if model is not None else load_model(record.model, num_classes=record.num_classes), path)

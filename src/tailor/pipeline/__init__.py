@@ -1,0 +1,38 @@
+"""The whole line: trace, profile, search, cut, recalibrate, fine-tune, verify in a fresh process, save, report."""
+
+from __future__ import annotations
+
+from tailor.console import Reporter
+from tailor.pipeline.begin import begin
+from tailor.pipeline.finishing import reductions_of, refined, verified
+from tailor.pipeline.request import PruneRequest, PruneResult
+from tailor.pipeline.searching import profiled_on, searched
+from tailor.report import write_report
+
+__all__ = ["PruneRequest", "PruneResult", "prune"]
+
+
+def prune(request: PruneRequest, *, console: Reporter) -> PruneResult:
+    """Cut, fine-tune and verify a network; every stage's result is stored, and a stopped run resumes after it.
+
+    Raises:
+        TailorError: the request cannot be met; nothing is written before options, model, data and folder are sound.
+    """
+    line = begin(request, console)
+    profiled = profiled_on(line)
+    keep = searched(line, profiled)
+    small, stages = refined(line, keep)
+    verdict = verified(line, small)
+    reductions = reductions_of(line, keep, stages, verdict)
+    line.folder.store("reductions", reductions)
+    report = write_report(line.folder.path)
+    return PruneResult(
+        verdict=verdict,
+        model=small,
+        widths=keep.widths,
+        keep=keep,
+        stages=stages,
+        reductions=reductions,
+        out=line.folder.path,
+        report=report,
+    )

@@ -1,0 +1,115 @@
+"""The first stage: everything that can be checked is checked, the model is traced, and the run folder opened last."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import fields, replace
+from typing import Any
+
+from tailor.channels import trace
+from tailor.console import Reporter
+from tailor.engines import open_device
+from tailor.errors import NothingToPruneError
+from tailor.importance import importance_named
+from tailor.importance.selection import rank
+from tailor.methods import Method, method_named
+from tailor.pipeline.request import Line, PruneRequest
+from tailor.records import RunConfig
+from tailor.report.graph import graph_summary
+from tailor.run_folder import RunFolder
+from tailor.search import EvolutionConfig, RandomSearchConfig
+from tailor.timing import settings_named
+from tailor.training import Recipe
+
+__all__ = ["begin"]
+
+DISTILLATION_WEIGHT = 0.9  # the teacher's part of the loss where distillation is asked of a recipe without it
+
+
+def begin(request: PruneRequest, console: Reporter) -> Line:
+    """Check everything that can be checked, trace, and open the run folder last."""
+    request = replace(request, recipe=_recipe(request))
+    method = _method(request)
+    settings = settings_named(request.protocol, seed=request.seed)
+    environment = open_device(request.target).environment()
+    if request.latency_mode == "measured" and request.fitness is None:
+        console.say("every structure is timed whole: the search takes longer than with predicted latencies")
+    console.stage(f"trace {_model_name(request)}")
+    graph = trace(
+        request.model, request.example_inputs, pin=request.pin, min_width=request.min_width, quantum=request.quantum
+    )
+    if not graph.prunable:
+        reasons = sorted({group.pinned or "" for group in graph.pinned})
+        found = "; ".join(reasons) if reasons else "it has no convolution or linear layer that can be followed"
+        raise NothingToPruneError(f"nothing in this model can be pruned: {found}", value=len(graph.groups))
+    dense_macs = graph.macs(graph.dense_widths)
+    console.say(f"{len(graph.prunable)} of {len(graph.groups)} channel groups can be cut, {dense_macs / 1e9:.3f} GMACs")
+    folder = RunFolder.open(request.out, _config(request, method), resume=request.resume)
+    folder.store("environment", environment)
+    folder.store("graph", graph_summary(graph))
+    ranking = rank(request.model, graph, importance_named(method.importance, request.seed))
+    return Line(
+        request=request, console=console, method=method, settings=settings, graph=graph, ranking=ranking, folder=folder
+    )
+
+
+def _method(request: PruneRequest) -> Method:
+    """The named method with the request's own choices."""
+    method = method_named(request.method)
+    asked = {
+        "importance": request.importance,
+        "latency": request.latency_mode,
+        "fitness": request.fitness,
+        "residual": request.residual,
+    }
+    choices: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    return replace(method, **choices, search=_resized(method.search, request.cycles, request.population))
+
+
+def _recipe(request: PruneRequest) -> Recipe:
+    """The recipe with the dense network as teacher, or without, as asked."""
+    recipe = request.recipe
+    if request.distill is None or request.distill == bool(recipe.distillation_weight):
+        return recipe
+    return replace(recipe, distillation_weight=DISTILLATION_WEIGHT if request.distill else 0.0)
+
+
+def _resized(
+    search: EvolutionConfig | RandomSearchConfig, cycles: int | None, population: int | None
+) -> EvolutionConfig | RandomSearchConfig:
+    if isinstance(search, RandomSearchConfig):
+        batch = population or search.batch
+        return replace(search, batch=batch, structures=batch * (cycles or search.structures // search.batch))
+    size = population or search.population
+    return replace(
+        search,
+        cycles=cycles or search.cycles,
+        population=size,
+        mutations=size // 2,
+        crossovers=size - size // 2,
+        elite=min(search.elite, size),
+    )
+
+
+def _config(request: PruneRequest, method: Method) -> RunConfig:
+    recipe = {each.name: str(getattr(request.recipe, each.name)) for each in fields(request.recipe)}
+    return RunConfig(
+        model=_model_name(request),
+        weights=request.weights,
+        data=request.data_spec or request.data.name,
+        target=request.target,
+        budget=request.budget,
+        method=method.name,
+        method_options={**method.options, "networks": str(request.networks), "pin": ", ".join(request.pin)},
+        recipe=request.recipe.name,
+        recipe_options=recipe,
+        protocol=request.protocol,
+        seed=request.seed,
+        input_shape=tuple(request.data.input_shape),
+        command=request.command,
+        tailor_version=importlib.metadata.version("tailor-prune"),
+    )
+
+
+def _model_name(request: PruneRequest) -> str:
+    return request.model_spec or type(request.model).__qualname__

@@ -1,0 +1,108 @@
+"""The last stages: cut with proof, recalibrate, fine-tune, save, and the verdict of a fresh process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from tailor import persist
+from tailor.channels import cut
+from tailor.pipeline.request import Line
+from tailor.records import Interval, Reductions, Stages, Verdict
+from tailor.spec import KeepPlan
+from tailor.training import Data, accuracy, recalibrate, train
+from tailor.training.device import training_device
+from tailor.verify import VerifyJob, outputs_on, verify
+
+__all__ = ["judge", "reductions_of", "refined", "verified"]
+
+RECALIBRATION_IMAGES = 4096
+
+
+def refined(line: Line, keep: KeepPlan) -> tuple[nn.Module, Stages]:
+    """Cut with proof, recalibrate, fine-tune; top-1 on the test images after each."""
+    request, data, device = line.request, line.request.data, training_device()
+    stored = line.folder.stored("stages", Stages)
+    if stored is not None and (line.folder.path / persist.MODEL_FILE).exists():
+        line.console.say("trained network: taken from the run folder")
+        return persist.restore(request.model, line.folder.path), stored
+    line.console.stage("cut, with proof")
+    small = cut(request.model, line.graph, keep)
+
+    def top1(network: nn.Module) -> float:
+        return accuracy(network.to(device), data.batches("test", device=device))
+
+    dense_accuracy, cut_accuracy = top1(request.model), top1(small)
+    line.console.stage("recalibrate BatchNorm and fine-tune")
+    recalibrate(small, data.batches("train", limit=RECALIBRATION_IMAGES, device=device))
+    stages = Stages(dense=dense_accuracy, cut=cut_accuracy, recalibrated=top1(small))
+    if request.recipe.epochs:
+        line.console.say(
+            f"top-1 dense {stages.dense:.2%}, cut {stages.cut:.2%}, recalibrated {stages.recalibrated:.2%}"
+        )
+        history = train(
+            small,
+            data,
+            request.recipe,
+            teacher=request.model,
+            device=device,
+            progress=line.console.progress,
+            checkpoint=line.folder.path / "checkpoint",
+        )
+        line.folder.store("training", history)
+        stages = replace(stages, fine_tuned=top1(small))
+    request.model.cpu()
+    small.cpu().eval()
+    flushed = persist.flush_denormals(small)
+    if flushed:
+        line.console.say(f"{flushed} denormal weights set to zero: they slow CPUs down")
+    line.folder.store("stages", stages)
+    persist.save(small, line.folder.path, name=request.model_spec, num_classes=data.num_classes)
+    return small, stages
+
+
+def verified(line: Line, small: nn.Module) -> Verdict:
+    """The final verdict on what was saved."""
+    line.console.stage("verify in a fresh process")
+    verdict = judge(line, small, line.folder.path, data=line.request.data)
+    for warning in verdict.warnings:
+        line.console.warn(warning)
+    line.folder.store("verdict", verdict)
+    return verdict
+
+
+def judge(line: Line, small: nn.Module, folder: Path, *, data: Data | None) -> Verdict:
+    request = line.request
+    if data is None:
+        persist.save(small, folder)
+    one_instance = line.settings.statistic == "mean"  # the paper's protocol times one network 300 times
+    job = VerifyJob(
+        dense=request.model,
+        folder=folder,
+        example_inputs=request.example_inputs,
+        expected=outputs_on(small, request.example_inputs),
+        target=request.target,
+        budget=request.budget,
+        settings=line.settings,
+        instances=1 if one_instance else 3,
+        data=None if data is None else data.limited(train=1, heldout=1),
+    )
+    return verify(job)
+
+
+def reductions_of(line: Line, keep: KeepPlan, stages: Stages, verdict: Verdict) -> Reductions:
+    """LACP's five metrics, dense and pruned."""
+    dense, pruned, graph = line.graph.dense_widths, keep.widths, line.graph
+
+    def ns(interval: Interval) -> int:
+        return round(interval.value)
+
+    return Reductions(
+        accuracy=(stages.dense, stages.final),
+        latency_ns=(ns(verdict.dense), ns(verdict.pruned)),
+        macs=(graph.macs(dense), graph.macs(pruned)),
+        parameters=(graph.parameters(dense), graph.parameters(pruned)),
+        channels=(graph.channels(dense), graph.channels(pruned)),
+    )

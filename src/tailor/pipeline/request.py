@@ -1,0 +1,84 @@
+"""What a run is asked, what it hands over, and what its stages share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from tailor.console import Reporter
+from tailor.importance.selection import Ranking
+from tailor.methods import Method
+from tailor.records import Budget, Reductions, Stages, TimingSettings, Verdict
+from tailor.run_folder import RunFolder
+from tailor.spec import ChannelGraph, KeepPlan, Target, Widths
+from tailor.training import Data, Recipe
+
+__all__ = ["Line", "PruneRequest", "PruneResult"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PruneRequest:
+    """Everything a run is asked to do; None leaves a choice to the method.
+
+    `model_spec` is a name for `tailor.models.load_model`, "" when the model was given as an object. `data_spec` and
+    `command` are only recorded. `distill` None leaves the teacher to the recipe.
+    """
+
+    model: nn.Module
+    example_inputs: Any
+    target: Target
+    budget: Budget
+    data: Data
+    recipe: Recipe
+    out: Path
+    model_spec: str = ""
+    weights: str | None = None
+    data_spec: str = ""
+    method: str = "lacp"
+    importance: str | None = None
+    latency_mode: str | None = None
+    fitness: str | None = None
+    residual: str | None = None
+    cycles: int | None = None
+    population: int | None = None
+    distill: bool | None = None
+    networks: int = 80
+    pin: Sequence[str] = ()
+    min_width: int = 1
+    quantum: int = 1
+    protocol: str = "default"
+    seed: int = 0
+    resume: bool = False
+    command: str = ""
+    database: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PruneResult:
+    """What a run hands over; `report` is the HTML page in the run folder `out`."""
+
+    verdict: Verdict
+    model: nn.Module
+    widths: Widths
+    keep: KeepPlan
+    stages: Stages
+    reductions: Reductions
+    out: Path
+    report: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Line:
+    """What every stage of one run shares."""
+
+    request: PruneRequest
+    console: Reporter
+    method: Method
+    settings: TimingSettings
+    graph: ChannelGraph
+    ranking: Ranking
+    folder: RunFolder

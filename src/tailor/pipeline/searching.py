@@ -1,0 +1,186 @@
+"""The middle stages: profile the device, search the widths, and let a fresh process confirm the winner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tailor.candidates import CandidateTimer, Finalist, choose
+from tailor.channels import cut
+from tailor.database import Database
+from tailor.engines import open_device
+from tailor.errors import BudgetUnreachableError, InvalidBudgetError, RunFolderError
+from tailor.importance import importance_named
+from tailor.latency.profile import Profile
+from tailor.methods import candidate_widths, strategy_of
+from tailor.pipeline.finishing import judge
+from tailor.pipeline.request import Line
+from tailor.profiling import profile
+from tailor.records import Outcome, SearchSummary, Trial, WidthsRecord
+from tailor.search import Journal, SearchProblem, SearchResult, run_search
+from tailor.spec import KeepPlan, Widths
+from tailor.training import AccuracyEvaluator, EvaluationSettings
+from tailor.training.device import training_device
+
+__all__ = ["profiled_on", "searched"]
+
+FRESH_TRIES = 3  # finalists that a fresh process may refuse before the run goes on with the fastest of them
+
+
+def profiled_on(line: Line) -> Profile:
+    """Staircases, candidates and the latency model; measured in this environment, or stored by this run."""
+    request = line.request
+    stored = line.folder.stored("profile", Profile)
+    if stored is not None:
+        here = open_device(request.target).environment()
+        if stored.environment.key != here.key:
+            message = f"{request.out} was profiled in another environment; latencies do not carry over, use a new --out"
+            raise RunFolderError(message, value=stored.environment.key)
+        line.console.say("profile: taken from the run folder")
+        return stored
+    line.console.stage(f"profile on {request.target}")
+    profiled = profile(
+        request.model,
+        line.graph,
+        request.example_inputs,
+        request.target,
+        database=Database(request.database),
+        settings=line.settings,
+        networks=request.networks,
+        seed=request.seed,
+        progress=line.console.progress,
+    )
+    line.folder.store("profile", profiled)
+    error = profiled.error
+    line.console.say(
+        f"dense {profiled.dense.value / 1e6:.3f} ms, A/A resolution {profiled.resolution:.1%}; predictions of unseen "
+        f"networks are off by {error.mean:.1%} on average, {error.worst:.1%} at worst"
+    )
+    return profiled
+
+
+def searched(line: Line, profiled: Profile) -> KeepPlan:
+    """How many channels and which: the best-scored structure that a fresh process finds within the budget."""
+    stored = line.folder.stored("keep", KeepPlan)
+    if stored is not None:
+        line.console.say("widths: taken from the run folder")
+        return stored
+    request, dense_ns = line.request, profiled.dense_ns
+    limit = request.budget.limit_ns(dense_ns)
+    if limit >= dense_ns:
+        message = f"the dense network already takes {dense_ns / 1e6:.3f} ms, within {request.budget.text}; ask for less"
+        raise InvalidBudgetError(message, value=request.budget.text)
+    candidates = candidate_widths(line.graph, profiled.candidates, line.method)
+    timer = CandidateTimer(
+        request.model,
+        line.ranking,
+        request.example_inputs,
+        request.target,
+        open_device(request.target),
+        line.settings,
+        dense_ns,
+    )
+    _check_reachable(line, timer, candidates, dense_ns, limit)
+    result = _search(line, profiled, timer, candidates, limit)
+    line.console.stage("measure the finalists")
+    finalists = choose(result.trials, timer, dense_ns, limit)
+    keep, winner = _confirmed(line, finalists)
+    line.folder.store("widths", WidthsRecord(dense=line.graph.dense_widths, pruned=keep.widths))
+    best_ns = round(winner.ratio.value * dense_ns)
+    line.folder.store(
+        "search",
+        SearchSummary(
+            structures=len(result.trials),
+            seconds=result.seconds,
+            best=winner.trial.number,
+            limit_ns=limit,
+            best_measured_ns=best_ns,
+        ),
+    )
+    line.folder.store("keep", keep)  # last: it says that the search is over
+    return keep
+
+
+def _check_reachable(
+    line: Line, timer: CandidateTimer, candidates: Mapping[str, tuple[int, ...]], dense_ns: int, limit: int
+) -> None:
+    """Measure the narrowest network before the search, and say what is asked and what there is.
+
+    Raises:
+        BudgetUnreachableError: even the narrowest network is over the budget, as measured.
+    """
+    narrowest = Widths({group: widths[0] for group, widths in candidates.items()})
+    ratio = timer.ratios([narrowest])[0]
+    smallest = ratio.value * dense_ns
+    line.console.say(
+        f"dense {dense_ns / 1e6:.3f} ms (100 %), asked {limit / 1e6:.3f} ms ({limit / dense_ns:.1%}), "
+        f"fastest possible {smallest / 1e6:.3f} ms ({ratio.value:.1%})"
+    )
+    if ratio.low > limit / dense_ns:
+        free = "" if line.method.residual == "free" else " or free the residual streams with --residual free"
+        raise BudgetUnreachableError(
+            f"budget {line.request.budget.text} ({limit / 1e6:.3f} ms) cannot be reached: the fastest network that "
+            f"{line.method.name} may build measures {smallest / 1e6:.3f} ms, {ratio.value:.1%} of dense; "
+            f"ask for more time{free}",
+            value=round(smallest),
+        )
+
+
+def _search(
+    line: Line, profiled: Profile, timer: CandidateTimer, candidates: Mapping[str, tuple[int, ...]], limit: int
+) -> SearchResult:
+    """Run the method's strategy; its structures keep the limit less the prediction's usual error."""
+    request, method = line.request, line.method
+    measured = method.latency == "measured"
+    evaluator = AccuracyEvaluator(
+        request.model,
+        line.graph,
+        importance_named(method.importance, request.seed),
+        request.data,
+        EvaluationSettings(
+            fitness=method.fitness,
+            recalibration_images=method.recalibration_images,
+            evaluation_images=method.evaluation_images,
+            short_epochs=method.short_epochs,
+        ),
+        seed=request.seed,
+        device=training_device(),
+    )
+    problem = SearchProblem(
+        candidates=candidates,
+        latency=timer if measured else profiled.latency,
+        evaluator=evaluator,
+        limit_ns=limit,
+        seed=request.seed,
+        facts={"graph": line.graph.fingerprint, **method.options},
+    )
+    strategy = strategy_of(method, problem.space(profiled.latency), seed=request.seed)
+    line.console.stage(
+        f"search with {method.name}: {strategy.planned} structures over {len(problem.space().free)} groups"
+    )
+    journal = Journal(line.folder.path / "trials.jsonl")
+
+    def progress(done: int, planned: int, best: Trial | None) -> None:
+        score = "" if best is None or best.score is None else f", best {best.score:.1%}"
+        line.console.progress(f"structures{score}", done, planned)
+
+    result = run_search(problem, strategy, journal=journal, progress=progress)
+    for notice in result.notices:
+        line.console.warn(notice)
+    line.console.say(f"{len(result.trials)} structures in {result.seconds:.0f} s")
+    return result
+
+
+def _confirmed(line: Line, finalists: Sequence[Finalist]) -> tuple[KeepPlan, Finalist]:
+    """The first finalist that a fresh process finds within the budget, else the fastest that it saw."""
+    refused: list[tuple[float, KeepPlan, Finalist]] = []
+    for finalist in finalists[:FRESH_TRIES]:
+        keep = line.ranking.keep(Widths(finalist.trial.widths))
+        small = cut(line.request.model, line.graph, keep)
+        verdict = judge(line, small, line.folder.path / "finalist", data=None)
+        line.console.say(f"structure {finalist.trial.number}: {verdict.outcome.value}, {verdict.reason}")
+        if verdict.outcome is Outcome.PASS:
+            return keep, finalist
+        refused.append((verdict.ratio.value, keep, finalist))
+    _, keep, fastest = min(refused, key=lambda item: item[0])
+    line.console.warn("no structure was found within the budget; going on with the fastest one measured")
+    return keep, fastest
