@@ -1,0 +1,80 @@
+"""Reading a run folder: what is there, what is missing, what is damaged."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+import sample_run
+from tailor import training
+from tailor.errors import RunFolderError, SchemaError
+from tailor.records import Stages
+from tailor.report import sections
+from tailor.report.folder import read_run
+from tailor.serialize import write_record
+
+
+def test_a_whole_folder_reads_back_as_written(run_folder: Path) -> None:
+    run = read_run(run_folder)
+    assert run.config == sample_run.config()
+    assert run.verdict == sample_run.verdict()
+    assert run.profile == sample_run.profile()
+    assert list(run.trials) == sample_run.trials()
+    assert run.missing == ()
+
+
+def test_trainings_own_record_is_the_one_that_is_read(run_folder: Path) -> None:
+    epoch = training.Epoch(epoch=1, loss=0.25, heldout_accuracy=0.9, learning_rate=0.01, seconds=2.0)
+    result = training.TrainingResult(
+        recipe=training.recipe_named("short"), precision="fp32", distilled=True, history=(epoch,)
+    )
+    write_record(run_folder / "training.json", result)
+    read = read_run(run_folder).training
+    assert read is not None
+    assert (read.precision, read.distilled) == ("fp32", True)
+    assert [asdict(each) for each in read.history] == [asdict(epoch)]
+
+
+def test_a_recipe_that_trains_nothing_leaves_no_gap(run_folder: Path) -> None:
+    write_record(run_folder / "stages.json", Stages(dense=0.9, cut=0.5, recalibrated=0.8))
+    (run_folder / "training.json").unlink()
+    run = read_run(run_folder)
+    assert run.missing == ()
+    assert "Skipped" in sections.training(run).lead
+
+
+def test_missing_files_are_named(run_folder: Path) -> None:
+    (run_folder / "stages.json").unlink()
+    (run_folder / "trials.jsonl").unlink()
+    run = read_run(run_folder)
+    assert run.stages is None
+    assert run.trials == ()
+    assert run.missing == ("stages.json", "trials.jsonl")
+
+
+def test_a_half_written_last_trial_is_left_out(run_folder: Path) -> None:
+    path = run_folder / "trials.jsonl"
+    path.write_bytes(path.read_bytes()[:-40])
+    assert list(read_run(run_folder).trials) == sample_run.trials()[:-1]
+
+
+def test_damage_inside_the_journal_is_an_error_with_its_name(run_folder: Path) -> None:
+    path = run_folder / "trials.jsonl"
+    lines = path.read_bytes().split(b"\n")
+    lines[5] = lines[5][:30]
+    path.write_bytes(b"\n".join(lines))
+    with pytest.raises(SchemaError, match=r"trials\.jsonl is damaged"):
+        read_run(run_folder)
+
+
+def test_a_damaged_record_is_an_error_with_its_name(run_folder: Path) -> None:
+    (run_folder / "verdict.json").write_text("{")
+    with pytest.raises(SchemaError, match=r"verdict\.json"):
+        read_run(run_folder)
+
+
+def test_no_folder_and_no_run_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="is no folder"):
+        read_run(tmp_path / "absent")
+    with pytest.raises(RunFolderError, match="holds no run"):
+        read_run(tmp_path)

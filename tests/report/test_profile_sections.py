@@ -1,0 +1,49 @@
+"""The sections of the profile: which widths are ringed, and which errors are told."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import sample_run
+from tailor.report.document import Facts, Picture
+from tailor.report.folder import read_run
+from tailor.report.profile_sections import _chosen, latency_model, profile_figure, staircases
+
+
+def test_chosen_channels_are_read_from_the_groups_of_each_axis(run_folder: Path) -> None:
+    profile = sample_run.profile()
+    by_key = {(each.layers[0], each.axis): each for each in profile.staircases}
+    widths = {sample_run.name_of(place): 100 + place for place in range(len(sample_run.DENSE))}
+    assert _chosen(profile, by_key["features.21", "out"], widths) == (107, 108)  # two layers of one shape
+    assert _chosen(profile, by_key["features.21", "in"], widths) == (106, 107)
+    assert _chosen(profile, by_key["features.3", "in"], None) == ()
+
+
+def test_both_axes_are_drawn_and_the_second_is_folded(run_folder: Path) -> None:
+    blocks = staircases(read_run(run_folder)).blocks
+    assert [isinstance(block, Picture) and block.folded for block in blocks] == [
+        None,
+        "Staircases along the input channels",
+    ]
+
+
+def test_the_models_own_error_is_told(run_folder: Path) -> None:
+    section = latency_model(read_run(run_folder))
+    assert "1.8 % mean, 6.4 % worst" in section.lead
+    facts = next(block for block in section.blocks if isinstance(block, Facts))
+    assert ("within 5 %, 10 %", "95 %, 100 % of the networks") in facts.rows
+
+
+def test_without_a_profile_both_say_so(run_folder: Path) -> None:
+    (run_folder / "profile.json").unlink()
+    run = read_run(run_folder)
+    assert "profile.json" in staircases(run).lead
+    assert "profile.json" in latency_model(run).lead
+
+
+def test_a_profile_alone_makes_a_figure_of_all_its_staircases() -> None:
+    profile = sample_run.profile()
+    titles = [axes.get_title(loc="left") for axes in profile_figure(profile).axes if axes.get_visible()]
+    assert len(titles) == len(profile.staircases)
+    assert titles[0] == "features.3, output"
+    few = replace(profile, staircases=profile.staircases[:1])
+    assert len(profile_figure(few).axes) >= 1
