@@ -38,7 +38,6 @@ def exactness(model: nn.Module, cut: Cut) -> dict[str, object]:
         "verdict": "holds" if difference <= TOLERANCE else "broken",
         "difference": difference,
         "spoiled": spoiled,
-        "kept": {name: (len(rows), len(columns)) for name, (rows, columns) in kept.items()},
     }
 
 
@@ -63,23 +62,30 @@ def _stressed(model: nn.Module) -> nn.Module:
 
 
 def _tagged(dense: nn.Module) -> nn.Module:
-    """A copy in which every weight says its row and column: exact in double precision."""
+    """A copy in which every weight says its row and column, scaled so that activations stay finite."""
     tagged = copy.deepcopy(dense)
     for _, module in _consumers(tagged):
         rows, columns = module.weight.shape[:2]
-        numbers = torch.arange(rows * columns, dtype=torch.float64)
+        numbers = torch.arange(rows * columns, dtype=torch.float64) * _scale(module.weight)
         shape = (rows, columns, *[1] * (module.weight.ndim - 2))
         module.weight.data = numbers.reshape(shape).expand_as(module.weight).clone()
     return tagged
 
 
+def _scale(weight: Tensor) -> float:
+    """A power of two, so that tags survive it exactly: rows sum to less than one."""
+    return 2.0 ** -math.ceil(math.log2(weight.shape[0] * weight.shape[1] * weight[0].numel()))
+
+
 def _kept(dense: nn.Module, cut: nn.Module) -> Kept:
     """Rows and columns of every weight that survived, read off the tags."""
-    sizes = {name: module.weight.shape[1] for name, module in _consumers(dense)}
+    whole = {name: module.weight for name, module in _consumers(dense)}
     kept: Kept = {}
     for name, module in _consumers(cut):
-        tags = module.weight.detach().reshape(*module.weight.shape[:2], -1)[:, :, 0].long()
-        kept[name] = (tags[:, 0] // sizes[name], tags[0] % sizes[name])
+        scaled = module.weight.detach().reshape(*module.weight.shape[:2], -1)[:, :, 0]
+        tags = (scaled / _scale(whole[name])).round().long()
+        columns = whole[name].shape[1]
+        kept[name] = (tags[:, 0] // columns, tags[0] % columns)
     return kept
 
 

@@ -47,7 +47,7 @@ def network(name: str) -> nn.Module:
 def with_tailor(model: nn.Module, inputs: torch.Tensor, seed: int) -> nn.Module:
     """Trace and cut with Tailor, all groups checked and the cut proven."""
     graph = tailor.channels.trace(model, inputs)
-    return tailor.channels.cut(model, graph, random_plan(graph, seed))
+    return tailor.channels.cut(model, graph, random_plan(graph, seed), inputs)
 
 
 def with_torch_pruning(model: nn.Module, inputs: torch.Tensor, seed: int) -> nn.Module:
@@ -98,6 +98,7 @@ def timed(model: nn.Module, inputs: torch.Tensor, repeats: int) -> dict[str, lis
 def examined(name: str, repeats: int) -> dict[str, Any]:
     """All that is reported of one network."""
     model, inputs = network(name), torch.randn(1, 3, 224, 224)
+    double = torch.randn(1, 3, 64, 64, dtype=torch.float64)
     samples = timed(model, inputs, repeats)
     graph = tailor.channels.trace(model, inputs)
     plan = random_plan(graph, 0)
@@ -111,7 +112,7 @@ def examined(name: str, repeats: int) -> dict[str, Any]:
         "speedup": interval_record(ratio_interval(samples["torch-pruning"], samples["tailor"])),
         "parameters": {"dense": parameters(model)}
         | {tool: parameters(cut(copy.deepcopy(model), inputs, 0)) for tool, cut in TOOLS.items()},
-        "exactness": {tool: exactness(model, lambda m, cut=cut: cut(m, inputs, 0)) for tool, cut in TOOLS.items()},
+        "exactness": {tool: exactness(model, lambda m, cut=cut: cut(m, double, 0)) for tool, cut in TOOLS.items()},
         "groups": {"prunable": len(graph.prunable), "pinned": {g.name: g.pinned for g in graph.pinned}},
     }
 

@@ -224,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (TailorError, OSError) as error:
         if os.environ.get("TAILOR_TRACEBACK") == "1":
             raise
-        code = _fail(str(error), getattr(error, "exit_code", 1))
+        code = _fail(_told(error), getattr(error, "exit_code", 1))
     sys.exit(code)
 
 
@@ -233,6 +233,13 @@ def _with_help(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     where = f"; see `{context.command_path} --help`" if context is not None else ""
     return f"{error.format_message().rstrip('.')}{where}"
+
+
+def _told(error: TailorError | OSError) -> str:
+    """The message, without the number that the system puts before its own."""
+    if isinstance(error, TailorError) or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def _fail(message: str, code: int) -> int:

@@ -11,8 +11,7 @@ from tailor.models import load_model
 from tailor.pipeline import PruneRequest, PruneResult, prune
 from tailor.records import Budget
 from tailor.spec import Target
-from tailor.training import Recipe, accuracy, load_data, train
-from tailor.training.device import training_device
+from tailor.training import Recipe, accuracy, load_data, train, training_device
 
 __all__ = ["run_demo"]
 

@@ -309,11 +309,14 @@ class ChannelGraph:
             CutError: naming the group and the indices.
         """
         if plan.fingerprint != self.fingerprint:
-            raise CutError("this keep plan belongs to another graph; trace the model it was made for", value=plan.fingerprint)
+            raise CutError(
+                "this keep plan belongs to another graph; trace the model it was made for", value=plan.fingerprint
+            )
         self.check(plan.widths)
         for name, kept in plan.kept.items():
             if list(kept) != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= self[name].width:
-                raise CutError(f"group {name!r}: kept indices must be sorted, distinct and below {self[name].width}", value=kept)
+                width = self[name].width
+                raise CutError(f"group {name!r}: kept indices must be sorted, distinct and below {width}", value=kept)
 
     def macs(self, widths: Mapping[str, int]) -> int:
         """Multiply-accumulate operations of all convolutions and linear layers, one sample."""

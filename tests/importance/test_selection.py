@@ -1,5 +1,7 @@
 """A keep plan holds the best units of each group, in order, and fits the graph."""
 
+import itertools
+
 import numpy as np
 import pytest
 from torch import nn
@@ -43,7 +45,7 @@ def test_what_is_kept_outweighs_what_goes(width):
 def test_a_narrower_plan_is_part_of_a_wider_one():
     ranking = rank(MODEL, GRAPH, planted)
     plans = [set(ranking.keep({"a": width, "b": 4, "head": 2}).kept["a"]) for width in range(1, 7)]
-    assert all(narrow < wide for narrow, wide in zip(plans, plans[1:], strict=False))
+    assert all(narrow < wide for narrow, wide in itertools.pairwise(plans))
 
 
 def test_a_ranking_gives_the_plans_that_keep_plan_gives():

@@ -33,7 +33,10 @@ def test_odd_input_sizes_come_from_the_publisher():
     assert input_shape("timm/anything", published) == (3, 288, 256)
 
 
-@pytest.mark.parametrize("name", ["tailor/resnet20-cifar@0.2", "torchvision/squeezenet1_1", "timm/mobilenetv3_small_050"])
+SMALL = ["tailor/resnet20-cifar@0.2", "torchvision/squeezenet1_1", "timm/mobilenetv3_small_050"]
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_classes_can_be_asked_for_and_the_seed_decides_the_weights(name):
     state = torch.random.get_rng_state()
     one, same, other = (load_model(name, num_classes=3, seed=seed) for seed in (1, 1, 2))
@@ -64,9 +67,24 @@ def test_unknown_names_are_answered_with_the_nearest(name, hint):
     assert caught.value.exit_code == 2
 
 
+FILE = """
+from torch import nn
+
+def net():
+    model = nn.Linear(2, 2)
+    model.input_shape = (1, 8, 9)
+    return model
+
+def bare():
+    return nn.Linear(2, 2)
+
+def text():
+    return "net"
+"""
+
+
 def test_a_network_from_a_file(tmp_path):
-    source = "from torch import nn\ndef net():\n    model = nn.Linear(2, 2)\n    model.input_shape = (1, 8, 9)\n    return model\n"
-    (tmp_path / "nets.py").write_text(source + "def bare():\n    return nn.Linear(2, 2)\ndef text():\n    return 'net'\n")
+    (tmp_path / "nets.py").write_text(FILE)
     name = f"{tmp_path}/nets.py:net"
     assert input_shape(name, load_model(name)) == (1, 8, 9)
     with pytest.raises(InvalidOptionError, match=r"set model\.input_shape"):

@@ -24,8 +24,26 @@ _ATOMIC = frozenset({int, float, complex, bool, str, bytes, type(None), type, to
 
 
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter and buffer once, by state-dict key; parameters first."""
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    """Every parameter and buffer once, by state-dict key; parameters first.
+
+    The same as `named_parameters` and `named_buffers`, in one walk instead of four.
+    """
+    parameters: dict[int, tuple[str, Tensor]] = {}
+    buffers: dict[int, tuple[str, Tensor]] = {}
+    seen: set[nn.Module] = set()
+
+    def walk(module: nn.Module, prefix: str) -> None:
+        seen.add(module)
+        for found, own in ((parameters, module._parameters), (buffers, module._buffers)):
+            for name, tensor in own.items():
+                if tensor is not None and id(tensor) not in found:
+                    found[id(tensor)] = (prefix + name, tensor)
+        for name, child in module._modules.items():
+            if child is not None and child not in seen:
+                walk(child, f"{prefix}{name}.")
+
+    walk(model, "")
+    return dict([*parameters.values(), *buffers.values()])
 
 
 def duplicate(model: nn.Module, replaced: Mapping[str, Tensor]) -> nn.Module:
@@ -48,15 +66,17 @@ def duplicate(model: nn.Module, replaced: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _copied(value: Any, memo: dict[int, Any]) -> Any:
-    kind = type(value)
+    kind: Any = type(value)
     if kind in _ATOMIC:
         return value
     if id(value) in memo:
         return memo[id(value)]
     if isinstance(value, nn.Module) and _ordinary(kind):
-        new = kind.__new__(kind)
+        new = object.__new__(kind)
         memo[id(value)] = new
-        new.__dict__.update({name: _copied(part, memo) for name, part in vars(value).items()})
+        own = new.__dict__
+        for name, part in vars(value).items():
+            own[name] = part if type(part) in _ATOMIC else _copied(part, memo)
         return new
     if kind is dict or kind is OrderedDict:
         table = memo[id(value)] = kind()
@@ -69,10 +89,14 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
 
 
 @functools.cache
-def _ordinary(kind: type[nn.Module]) -> bool:
+def _ordinary(kind: Any) -> bool:
     """Whether a module class copies by its `__dict__` alone; PyTorch's own `__setstate__` only mends old pickles."""
-    mends = kind.__setstate__ is nn.Module.__setstate__ or kind.__setstate__.__module__.startswith("torch.nn.")
-    plain = kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
-    states = getattr(kind, "__getstate__", None) in (None, getattr(object, "__getstate__", None))
-    slots = any("__slots__" in vars(base) for base in kind.__mro__)
-    return mends and plain and states and not slots and not hasattr(kind, "__deepcopy__")
+    if hasattr(kind, "__deepcopy__") or any("__slots__" in vars(base) for base in getattr(kind, "__mro__", ())):
+        return False
+    pickling = ("__reduce__", "__reduce_ex__", "__getstate__", "__new__")
+    inherited = all(_find(kind, name) in (_find(nn.Module, name), _find(object, name)) for name in pickling)
+    return inherited and _find(kind, "__setstate__").__module__.startswith("torch.nn.")
+
+
+def _find(kind: Any, name: str) -> Any:
+    return getattr(kind, name, None)

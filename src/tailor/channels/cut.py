@@ -31,7 +31,9 @@ def kept_positions(graph: ChannelGraph, plan: KeepPlan) -> Positions:
         gone = np.ones(group.width, dtype=bool)
         gone[list(kept)] = False
         for slot in group.slots:
-            mask = masks.setdefault((slot.path, slot.dim), np.ones(sizes[slot.path][slot.dim], dtype=bool))
+            mask = masks.get((slot.path, slot.dim))
+            if mask is None:
+                mask = masks[slot.path, slot.dim] = np.ones(sizes[slot.path][slot.dim], dtype=bool)
             mask[slot.indices[gone].reshape(-1)] = False
     return {place: torch.from_numpy(np.flatnonzero(mask)) for place, mask in masks.items()}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tailor.channels.identity import Ledger, Pin
+from tailor.channels.identity import Ledger, Pin, module_name
 from tailor.spec import ChannelGroup, Slot
 
 __all__ = ["groups_of"]
@@ -49,7 +49,7 @@ def groups_of(ledger: Ledger) -> tuple[ChannelGroup, ...]:
 
 
 def _families(places: _Places, reason_of: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
-    """Units with one footprint and one reason: (slot numbers [places per unit], units [width], indices [width, places]).
+    """Units with one footprint and one reason: slots [places per unit], units [width], indices [width, places].
 
     Units of equally many places are compared at once, as rows of a table.
     """
@@ -81,7 +81,8 @@ def _places(ledger: Ledger, unit: Ints) -> _Places:
         ),
         key=lambda n: order.get(keys[n], len(order) + n),
     )
-    slots, units, numbers, indices = [], [], [], []
+    slots: list[tuple[str, int, str]] = []
+    units, numbers, indices = [], [], []
     for n in chosen:
         path, dim, first, size = ledger.owners[n]
         for role in ledger.roles.get((path, dim), ("per-channel",)):  # a tied weight may produce and consume
@@ -132,7 +133,7 @@ def _named(
     groups = []
     for _, slots, reason, residual, mixing, width in built:
         path = next(slot.path for slot in slots if slot.role == "out")
-        name = path.rpartition(".")[0] or path
+        name = module_name(path)
         seen[name] = seen.get(name, 0) + 1
         if seen[name] > 1:
             name = f"{name}#{seen[name]}"

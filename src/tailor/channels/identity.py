@@ -18,7 +18,14 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-__all__ = ["Ledger", "Pin", "Unions", "channel_vector", "slim", "varies", "varying"]
+__all__ = ["Ledger", "Pin", "Unions", "channel_vector", "common_shape", "module_name", "slim", "varies", "varying"]
+
+
+def common_shape(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
+    """The shape that two tracks broadcast to; `torch.broadcast_shapes` takes longer than the tie itself."""
+    dims = max(len(one), len(other))
+    first, second = ((1,) * (dims - len(shape)) + tuple(shape) for shape in (one, other))
+    return tuple(b if a == 1 else a for a, b in zip(first, second, strict=True))
 
 
 def varies(track: Tensor, dim: int) -> bool:
@@ -79,14 +86,18 @@ class Ledger:
 
     def own(self, path: str, dim: int, size: int) -> Tensor:
         """New identities for one dimension of a parameter or buffer, shape [size]."""
+        self.owners.append((path, dim, self._next, size))
+        return self.invent(size)
+
+    def invent(self, size: int) -> Tensor:
+        """New identities that nobody owns, shape [size]: for channels that the code makes up."""
         first = self._next
         self._next += size
-        self.owners.append((path, dim, first, size))
         return torch.arange(first, first + size)
 
     def tie(self, one: Tensor, other: Tensor) -> None:
         """Make two tracks one, element by element (broadcast); the null identity ties nothing."""
-        dims = torch.broadcast_shapes(one.shape, other.shape)
+        dims = common_shape(one.shape, other.shape)
         one, other = one.expand(dims), other.expand(dims)
         for dim in range(len(dims)):  # where neither differs, one row says it all
             if one.shape[dim] > 1 and one.stride(dim) == 0 and other.stride(dim) == 0:
@@ -120,6 +131,11 @@ class Ledger:
         ties = coo_matrix((ones, (pairs[0], pairs[1])), shape=(self._next, self._next))
         _, unit = connected_components(ties, directed=False)
         return Unions(unit=unit.astype(np.int64))
+
+
+def module_name(path: str) -> str:
+    """The module that a state-dict key belongs to; a parametrised weight belongs to the module that it serves."""
+    return path.split(".parametrizations.")[0] if ".parametrizations." in path else path.rpartition(".")[0] or path
 
 
 def distinct(track: Tensor) -> npt.NDArray[np.int64]:

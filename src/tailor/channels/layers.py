@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tailor.channels.identity import module_name
 from tailor.channels.rules import Call
 from tailor.spec import Axis, ChannelGroup, Layer, LayerShape
 
@@ -61,7 +62,7 @@ def layers_of(calls: Sequence[LayerCall], groups: Sequence[ChannelGroup], batch:
     seen: dict[str, int] = {}
     layers = []
     for (path, shape), times in counted.items():
-        name = path.rpartition(".")[0] or path
+        name = module_name(path)
         seen[name] = seen.get(name, 0) + 1
         unique = name if seen[name] == 1 else f"{name}#{seen[name]}"
         inputs, outputs = _axes(path, shape, terms)

@@ -115,6 +115,11 @@ class _KeptNorms(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self._kept = kept
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nobody compiles through this mode, and guarding against it imports a compiler."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         layer = func.overloadpacket is torch.ops.aten.native_layer_norm
         if layer or func.overloadpacket is torch.ops.aten.native_group_norm:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from tailor.channels.layers import LayerCall
 from tailor.channels.rules import Call, Tracks, rule_for, tensors_in
 from tailor.errors import TraceError
 
-__all__ = ["FORWARD_ERRORS", "Inputs", "Run", "as_inputs", "call_model", "output_tensors", "quiet"]
+__all__ = ["FORWARD_ERRORS", "Inputs", "Run", "as_inputs", "call_model", "first_words", "output_tensors", "quiet"]
 
 # What a forward can raise: caught where a failure is a finding (a model refuses its input, a cut breaks forward).
 FORWARD_ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError)
@@ -79,19 +79,19 @@ def quiet(model: nn.Module) -> Iterator[None]:
 @contextlib.contextmanager
 def _random_kept() -> Iterator[None]:
     """A model may draw random numbers even in evaluation; whoever seeded them shall not notice."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's state, not ours
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    python, numpy = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices):
             yield
     finally:
         random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
+        np.random.set_state(numpy)
 
 
 @contextlib.contextmanager
 def _exact_numbers() -> Iterator[None]:
-    """float32 as written: TF32 or bfloat16 inside convolutions would hide a wrong channel in noise, or look like one."""
+    """float32 as written: TF32 or bfloat16 inside convolutions would hide a wrong channel, or look like one."""
     precision, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
@@ -114,11 +114,16 @@ def call_model(model: nn.Module, inputs: Inputs) -> Any:
     except FORWARD_ERRORS as error:
         leaves = tree_leaves((inputs.args, dict(inputs.kwargs)))
         shapes = ", ".join(str(list(leaf.shape)) for leaf in leaves if isinstance(leaf, Tensor))
-        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise TraceError(
-            f"the model refused an example input of shape {shapes}: {words}; give the shape it was trained on",
+            f"the model refused an example input of shape {shapes}: {first_words(error)}; "
+            "give the shape it was trained on",
             value=shapes,
         ) from error
+
+
+def first_words(error: BaseException) -> str:
+    """The first line of an error, or its type."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def output_tensors(output: Any) -> list[Tensor]:
@@ -152,6 +157,11 @@ def _signature(func: Any) -> tuple[str, list[str], dict[str, Any]]:
     return func.overloadpacket.__name__, [a.name for a in arguments], defaults
 
 
+@functools.cache
+def _composite(func: Any) -> bool:
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"))
+
+
 class Run(TorchDispatchMode):
     """Follows identities through one run; afterwards `ledger` knows every tie and `layers` every contraction."""
 
@@ -160,14 +170,13 @@ class Run(TorchDispatchMode):
         self.ledger = Ledger()
         self.mixing = mixing
         self.layers: list[LayerCall] = []
-        named = [*model.named_parameters(), *model.named_buffers()]
         named = named_tensors(model)
         self._shapes = {path: tuple(tensor.shape) for path, tensor in named.items()}
         self._owned: dict[tuple[str, int], Tensor] = {}
         # Weak: activations of a large batch must be freed as the run goes on.
-        self._paths = WeakTensorKeyDictionary({tensor: path for path, tensor in named.items()})
-        self._derived = WeakTensorKeyDictionary()
-        self._tracks = WeakTensorKeyDictionary()
+        self._paths: MutableMapping[Tensor, str] = WeakTensorKeyDictionary({t: path for path, t in named.items()})
+        self._derived: MutableMapping[Tensor, str] = WeakTensorKeyDictionary()
+        self._tracks: MutableMapping[Tensor, Tracks] = WeakTensorKeyDictionary()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -176,11 +185,9 @@ class Run(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func._can_decompose():  # under inference mode composite operators arrive whole
+        if _composite(func):  # whole only under inference mode, elsewhere PyTorch has taken it apart
             with self:
-                out = func.decompose(*args, **kwargs)
-            if out is not NotImplemented:
-                return out
+                return func.decompose(*args, **kwargs)
         out = func(*args, **kwargs)
         if any(self._known(tensor) for tensor in tensors_in((args, kwargs))):
             name, names, defaults = _signature(func)
@@ -197,7 +204,7 @@ class Run(TorchDispatchMode):
         """The identities of a tensor; a parameter has one track per dimension."""
         if tensor is None:
             return ()
-        known: Tracks | None = self._tracks.get(tensor)
+        known = self._tracks.get(tensor)
         if known is None and (path := self._paths.get(tensor)) is not None:
             shape = tuple(tensor.shape)
             views = [[-1 if d == dim else 1 for d in range(len(shape))] for dim in range(len(shape))]

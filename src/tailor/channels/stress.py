@@ -58,8 +58,7 @@ def stressed(model: nn.Module, inputs: Inputs, seed: int, watch: Watch | None = 
         generator = torch.Generator().manual_seed(seed)
         given = inputs if own_precision else _float32(inputs) if low else inputs
         given = _random_like(given, generator) if random else given
-        with quiet(model):
-            twin = _perturbed(model, generator, own_precision=own_precision)
+        twin = _perturbed(model, generator, own_precision=own_precision)
         with quiet(twin), _calibrating(twin, generator), watch(twin) if watch else contextlib.nullcontext():
             try:
                 output = call_model(twin, given)
@@ -78,18 +77,18 @@ def stressed(model: nn.Module, inputs: Inputs, seed: int, watch: Watch | None = 
 def _perturbed(model: nn.Module, generator: torch.Generator, *, own_precision: bool) -> nn.Module:
     """A copy with random small parameters; large weights are only read, so they are shared unless widened."""
     replaced: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
-        data = parameter.detach()
-        if data.is_floating_point() and data.itemsize < 4 and not own_precision:
-            data = data.float()
-        if data.is_floating_point() and _degenerate(data):
-            data = data + _draw(data, 0.2, generator)
-        same = data.data_ptr() == parameter.data_ptr() and data.dtype == parameter.dtype
-        replaced[name] = parameter if same else nn.Parameter(data, requires_grad=parameter.requires_grad)
-    for name, buffer in model.named_buffers():
-        if buffer.is_floating_point() and buffer.itemsize < 4 and not own_precision:
-            replaced[name] = buffer.float()
-    return duplicate(model, replaced)
+    with torch.inference_mode(False), torch.no_grad():
+        for path, tensor in named_tensors(model).items():
+            parameter = isinstance(tensor, nn.Parameter)
+            data = tensor.detach()
+            if data.is_floating_point() and data.itemsize < 4 and not own_precision:
+                data = data.float()
+            if parameter and data.is_floating_point() and _degenerate(data):
+                data = data + _draw(data, 0.2, generator)
+            elif data.dtype == tensor.dtype:
+                data = tensor if parameter else data.clone()
+            replaced[path] = nn.Parameter(data, requires_grad=False) if parameter and data is not tensor else data
+        return duplicate(model, replaced)
 
 
 def _degenerate(parameter: Tensor) -> bool:
@@ -123,9 +122,11 @@ def _calibrating(model: nn.Module, generator: torch.Generator) -> Iterator[None]
 
     def hook(norm: Any, args: tuple[Tensor, ...]) -> None:
         with _disable_current_modes():  # not part of the network, so nobody who watches may see it
-            x = args[0].detach().float()
+            x = args[0].detach()
+            step = max(1, round((x.numel() / x.shape[1] / 512) ** (1 / max(1, x.ndim - 2))))
+            x = x[(slice(None), slice(None), *[slice(None, None, step)] * (x.ndim - 2))].float()  # enough to estimate
             dims = [dim for dim in range(x.ndim) if dim != 1]
-            mean, variance = x.mean(dims), x.var(dims, correction=0)
+            variance, mean = torch.var_mean(x, dims, correction=0)
             spread = (variance.mean() + mean.var(correction=0)).clamp_min(1e-3)
             norm.running_mean.copy_(mean + _draw(mean, 0.1, generator) * spread.sqrt())
             norm.running_var.copy_(variance.clamp_min(0.1 * spread) * _draw(variance, 0.2, generator).exp())

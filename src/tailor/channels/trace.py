@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
+from tailor.channels.certify import blame, certified
 from tailor.channels.cut import build
 from tailor.channels.grouping import groups_of
+from tailor.channels.identity import module_name
 from tailor.channels.layers import layers_of
-from tailor.channels.proof import Finding, Proof
-from tailor.channels.run import Inputs, Run, as_inputs, call_model, quiet
-from tailor.errors import InvalidOptionError, ProofError, UnknownNameError
+from tailor.channels.proof import Proof
+from tailor.channels.run import Run, as_inputs
+from tailor.channels.stress import stressed
+from tailor.errors import InvalidOptionError, UnknownNameError
 from tailor.spec import ChannelGraph, ChannelGroup, KeepPlan, TensorSpec, replace_groups
 
 __all__ = ["cut", "full_plan", "trace"]
@@ -35,8 +37,9 @@ def trace(
 ) -> ChannelGraph:
     """Find which channels of a model live or die together, and which may not be cut and why.
 
-    The model is run once on `example_inputs` (a tensor, a tuple, or a dict of keyword inputs) and left as it was.
-    Every group is then cut on random copies and compared with the masked dense network; what fails is pinned.
+    A copy of the model is run once on inputs like `example_inputs` (a tensor, a tuple, or a dict of keyword inputs);
+    the model itself is left as it was. Every group is then cut on that copy and compared with the masked dense
+    network; what fails is pinned.
 
     Args:
         pin: module names (with wildcards) or module types whose output channels must stay.
@@ -54,16 +57,20 @@ def trace(
     if mixing not in ("pin", "cut"):
         raise InvalidOptionError(f'mixing is "pin" or "cut", not {mixing!r}', value=mixing)
     inputs = as_inputs(example_inputs)
-    with quiet(model):
-        run = Run(model, mixing)
-        with run:
-            output = call_model(model, inputs)
-        run.pin_outputs(output)
+    runs: list[Run] = []
+
+    def watch(twin: nn.Module) -> Run:
+        runs.append(Run(twin, mixing))
+        return runs[-1]
+
+    stand = stressed(model, inputs, seed, watch)
+    run = runs[-1]
+    run.pin_outputs(stand.output)
     groups = groups_of(run.ledger)
     layers = layers_of(run.layers, groups, inputs.batch_size)
     graph = ChannelGraph(groups=groups, layers=layers, tensors=_tensors(model), example=example_inputs)
     graph = _with_bounds(_with_pins(graph, model, pin), min_width, quantum)
-    return _certified(model, graph, inputs, seed)
+    return certified(graph, Proof(stand, graph), seed)
 
 
 def cut(
@@ -75,16 +82,15 @@ def cut(
     are given.
 
     Raises:
-        CutError: the plan does not fit the graph.
+        CutError: the plan does not fit the graph, or the graph not the model.
         ProofError: the law does not hold; names the groups to blame.
     """
-    inputs = as_inputs(graph.example if example_inputs is None else example_inputs)
-    graph.check_plan(plan)
-    proof = Proof(model, graph, inputs, seed)
+    small = build(model, graph, plan)
+    proof = Proof(stressed(model, as_inputs(graph.example if example_inputs is None else example_inputs), seed), graph)
     finding = proof.check(plan)
     if not finding.holds:
-        raise _blame(graph, plan, proof, finding)
-    return build(model, graph, plan)
+        raise blame(graph, plan, proof, finding)
+    return small
 
 
 def full_plan(graph: ChannelGraph) -> KeepPlan:
@@ -114,7 +120,7 @@ def _with_pins(graph: ChannelGraph, model: nn.Module, pins: Sequence[Pin]) -> Ch
         pinned |= dict.fromkeys(names, f"pinned by request ({text})")
 
     def apply(group: ChannelGroup) -> ChannelGroup:
-        reason = next((pinned[m] for p in group.producers if (m := p.rpartition(".")[0]) in pinned), None)
+        reason = next((pinned[m] for p in group.producers if (m := module_name(p)) in pinned), None)
         return replace(group, pinned=group.pinned or reason)
 
     return replace_groups(graph, [apply(group) for group in graph.groups])
@@ -122,79 +128,3 @@ def _with_pins(graph: ChannelGraph, model: nn.Module, pins: Sequence[Pin]) -> Ch
 
 def _with_bounds(graph: ChannelGraph, min_width: int, quantum: int) -> ChannelGraph:
     return replace_groups(graph, [replace(g, min_width=min_width, quantum=quantum) for g in graph.groups])
-
-
-def _certified(model: nn.Module, graph: ChannelGraph, inputs: Inputs, seed: int) -> ChannelGraph:
-    """Pin every group whose cut breaks the law, found by halving the suspects."""
-    names = [group.name for group in graph.prunable if group.smallest < group.width]
-    if not names:
-        return graph
-    proof = Proof(model, graph, inputs, seed)
-    generator = torch.Generator().manual_seed(seed)
-    plans = _complementary_plans(graph, generator)
-
-    def failing(suspects: Iterable[str]) -> Finding | None:
-        chosen = set(suspects)
-        findings = (proof.check(_only(graph, plan, chosen)) for plan in plans)
-        return next((finding for finding in findings if not finding.holds), None)
-
-    failures = _search(names, failing)
-    groups = [
-        replace(group, pinned=_reason(failures[group.name])) if group.name in failures else group
-        for group in graph.groups
-    ]
-    return replace_groups(graph, groups)
-
-
-def _reason(finding: Finding) -> str:
-    detail = finding.failure or f"outputs differ by {finding.difference:.1g} after a cut"
-    return f"the code holds a channel count or order ({detail})"
-
-
-def _search(names: Sequence[str], failing: Callable[[Iterable[str]], Finding | None]) -> dict[str, Finding]:
-    """The members that fail, by halving: few tests when few fail."""
-    finding = failing(names)
-    if finding is None:
-        return {}
-    if len(names) == 1:
-        return {names[0]: finding}
-    middle = len(names) // 2
-    found = _search(names[:middle], failing) | _search(names[middle:], failing)
-    if found:
-        return found
-    return dict.fromkeys(names, finding)  # harmless alone, wrong together
-
-
-def _complementary_plans(graph: ChannelGraph, generator: torch.Generator) -> list[KeepPlan]:
-    """Two plans in which every unit is kept once and removed once, as far as bounds allow."""
-    first: dict[str, tuple[int, ...]] = {}
-    second: dict[str, tuple[int, ...]] = {}
-    for group in graph.groups:
-        half = max(group.smallest, group.width // 2 // group.quantum * group.quantum)
-        order = torch.randperm(group.width, generator=generator).tolist()
-        first[group.name] = tuple(sorted(order[:half]))
-        second[group.name] = tuple(sorted(order[-half:]))
-    return [KeepPlan(fingerprint=graph.fingerprint, kept=kept) for kept in (first, second)]
-
-
-def _only(graph: ChannelGraph, plan: KeepPlan, chosen: set[str]) -> KeepPlan:
-    """The plan with every other group whole."""
-    kept = {
-        group.name: plan.kept[group.name] if group.name in chosen else tuple(range(group.width))
-        for group in graph.groups
-    }
-    return KeepPlan(fingerprint=plan.fingerprint, kept=kept)
-
-
-def _blame(graph: ChannelGraph, plan: KeepPlan, proof: Proof, finding: Finding) -> ProofError:
-    """The error of a cut that breaks the law, naming the groups found by halving."""
-    shortened = [g.name for g in graph.groups if len(plan.kept[g.name]) < g.width]
-
-    def failing(suspects: Iterable[str]) -> Finding | None:
-        found = proof.check(_only(graph, plan, set(suspects)))
-        return None if found.holds else found
-
-    guilty = list(_search(shortened, failing)) or shortened
-    detail = finding.failure or f"outputs differ by {finding.difference:.2g} of the largest"
-    names = ", ".join(repr(name) for name in guilty[:5]) + (" ..." if len(guilty) > 5 else "")
-    return ProofError(f"the cut network is not the masked dense one ({detail}); pin group {names}", value=guilty)

@@ -218,11 +218,12 @@ def lone_layer(ns: int, inputs: Staircase | None, outputs: Staircase | None) -> 
 
 
 def curve_of(staircase: Staircase) -> Curve:
-    """The relative monotone curve of a staircase, with the intercept of the line through it."""
+    """The relative monotone curve of a staircase, with the intercept of the line through its padded channels."""
     levels = monotone_levels(staircase.points, staircase.resolution)
     channels = np.array([count for count, _ in levels], dtype=np.float64)
     relative = np.array([level / levels[-1][1] for _, level in levels])
-    line = np.stack([np.ones_like(channels), channels], axis=1)
+    block = quantum_of(staircase)  # a line through unpadded counts would take half a block for overhead
+    line = np.stack([np.ones_like(channels), np.ceil(channels / block) * block], axis=1)
     solution, *_ = np.linalg.lstsq(line, relative, rcond=None)
     intercept = float(np.clip(solution[0], 0.0, relative[0])) if len(levels) > 1 else 1.0
     return Curve(
@@ -251,7 +252,7 @@ def signature_of(layer: Layer | LayerTerm) -> LayerShape:
 
 
 def _quantum(staircase: Staircase | None) -> int:
-    return _DEFAULT_QUANTUM if staircase is None else max(1, quantum_of(staircase))
+    return _DEFAULT_QUANTUM if staircase is None else quantum_of(staircase)
 
 
 def _padded(count: int, quantum: int) -> int:

@@ -12,8 +12,7 @@ from tailor.channels import cut
 from tailor.pipeline.request import Line
 from tailor.records import Interval, Reductions, Stages, Verdict
 from tailor.spec import KeepPlan
-from tailor.training import Data, accuracy, recalibrate, train
-from tailor.training.device import training_device
+from tailor.training import Data, accuracy, recalibrate, train, training_device
 from tailor.verify import VerifyJob, outputs_on, verify
 
 __all__ = ["judge", "reductions_of", "refined", "verified"]

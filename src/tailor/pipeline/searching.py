@@ -18,11 +18,11 @@ from tailor.profiling import profile
 from tailor.records import Outcome, SearchSummary, Trial, WidthsRecord
 from tailor.search import Journal, SearchProblem, SearchResult, run_search
 from tailor.spec import KeepPlan, Widths
-from tailor.training import AccuracyEvaluator, EvaluationSettings
-from tailor.training.device import training_device
+from tailor.training import AccuracyEvaluator, training_device
 
 __all__ = ["profiled_on", "searched"]
 
+LARGEST_MARGIN = 0.05  # a prediction worse than this is put right by measuring finalists, not by a tighter search
 FRESH_TRIES = 3  # finalists that a fresh process may refuse before the run goes on with the fastest of them
 
 
@@ -136,12 +136,10 @@ def _search(
         line.graph,
         importance_named(method.importance, request.seed),
         request.data,
-        EvaluationSettings(
-            fitness=method.fitness,
-            recalibration_images=method.recalibration_images,
-            evaluation_images=method.evaluation_images,
-            short_epochs=method.short_epochs,
-        ),
+        recalibration_images=method.recalibration_images,
+        evaluation_images=method.evaluation_images,
+        fitness=method.fitness,
+        short_epochs=method.short_epochs,
         seed=request.seed,
         device=training_device(),
     )
@@ -149,7 +147,7 @@ def _search(
         candidates=candidates,
         latency=timer if measured else profiled.latency,
         evaluator=evaluator,
-        limit_ns=limit,
+        limit_ns=limit if measured else _cautious(limit, profiled, candidates),
         seed=request.seed,
         facts={"graph": line.graph.fingerprint, **method.options},
     )
@@ -168,6 +166,13 @@ def _search(
         line.console.warn(notice)
     line.console.say(f"{len(result.trials)} structures in {result.seconds:.0f} s")
     return result
+
+
+def _cautious(limit: int, profiled: Profile, candidates: Mapping[str, tuple[int, ...]]) -> int:
+    """The limit less the prediction's 90 % error, so that what is found keeps the budget when it is measured."""
+    narrowest = Widths({group: widths[0] for group, widths in candidates.items()})
+    margin = min(profiled.error.q90, LARGEST_MARGIN)
+    return max(int(limit * (1 - margin)), profiled.latency.predict(narrowest).ns)
 
 
 def _confirmed(line: Line, finalists: Sequence[Finalist]) -> tuple[KeepPlan, Finalist]:

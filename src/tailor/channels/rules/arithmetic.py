@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tailor.channels.identity import Ledger, slim, varying
+from tailor.channels.identity import Ledger, common_shape, slim, varying
 from tailor.channels.rules.call import Call, Follower, Rule, tensors_in
 
 __all__ = ["ARITHMETIC", "combine"]
@@ -21,7 +21,7 @@ def combine(run: Follower, call: Call) -> None:
     for operand in call.inputs:
         tracks = run.tracks(operand)
         for track in tracks:
-            wide = track.expand(torch.broadcast_shapes(track.shape, out.shape))
+            wide = track.expand(common_shape(track.shape, out.shape))
             if varying(wide):
                 _merge(run.ledger, merged, wide, adds and run.weight_path(operand) is None)
             else:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from tailor.channels.identity import Ledger, slim, varies
+from tailor.channels.identity import Ledger, slim, varies, varying
 from tailor.channels.rules.arithmetic import combine
 from tailor.channels.rules.call import Call, Follower, Rule, null_track, tensors_in
 
@@ -97,7 +97,7 @@ def _slice(run: Follower, call: Call) -> None:
 
 
 def _pad(run: Follower, call: Call) -> None:
-    """Padding along a dimension without channels keeps them; along a channel dimension it invents null ones."""
+    """Padding along a dimension without channels keeps them; along a channel dimension it makes channels up."""
     source, out = call.args["self"], call.out
     pads = list(call.args["pad"])
     tracks = []
@@ -109,8 +109,23 @@ def _pad(run: Follower, call: Call) -> None:
                 kept[2 * step : 2 * step + 2] = [0, 0]
                 core = core.narrow(dim, 0, 1)
         padded = torch.ops.aten.constant_pad_nd(core, kept, 0)
+        if len(along := varying(track)) == 1:
+            dim = next(iter(along))
+            step = source.ndim - 1 - dim
+            if any(kept[2 * step : 2 * step + 2]):
+                _make_up(run.ledger, padded, dim, kept[2 * step], kept[2 * step + 1])
         tracks.append(slim(padded.expand(out.shape)))
     run.follow(out, tuple(tracks))
+
+
+def _make_up(ledger: Ledger, padded: Tensor, dim: int, before: int, after: int) -> None:
+    """Identities for padded channels; the n-th before and the n-th after are one, since code halves their number."""
+    if min(before, after) < 0:  # a crop
+        return
+    invented = ledger.invent(max(before, after))
+    shape = [-1 if other == dim else 1 for other in range(padded.ndim)]
+    padded.narrow(dim, 0, before).copy_(invented[:before].reshape(shape))
+    padded.narrow(dim, padded.shape[dim] - after, after).copy_(invented[:after].reshape(shape))
 
 
 def _join(run: Follower, call: Call) -> None:

@@ -1,0 +1,82 @@
+"""Every group is held against the law once; those that break it are found by halving, and pinned or blamed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import torch
+
+from tailor.channels.proof import Finding, Proof
+from tailor.errors import ProofError
+from tailor.spec import ChannelGraph, ChannelGroup, KeepPlan, replace_groups
+
+__all__ = ["blame", "certified"]
+
+Test = Callable[[Sequence[str]], Finding]
+
+
+def certified(graph: ChannelGraph, proof: Proof, seed: int) -> ChannelGraph:
+    """The graph with every group pinned whose cut breaks the law."""
+    names = [group.name for group in graph.prunable if group.smallest < group.width]
+    if not names:
+        return graph
+    plan = _random_plan(graph, seed)
+    failures = _guilty(names, [], lambda suspects: proof.check(_only(graph, plan, suspects)))
+    groups = [
+        replace(group, pinned=f"the code holds a channel count or order ({failures[group.name].detail})")
+        if group.name in failures
+        else group
+        for group in graph.groups
+    ]
+    return replace_groups(graph, groups)
+
+
+def blame(graph: ChannelGraph, plan: KeepPlan, proof: Proof, finding: Finding) -> ProofError:
+    """The error of a cut that breaks the law, naming the groups found by halving."""
+    shortened = [g.name for g in graph.groups if len(plan.kept[g.name]) < g.width]
+    found = _guilty(shortened, [], lambda suspects: proof.check(_only(graph, plan, suspects)))
+    guilty = list(found) or shortened
+    names = ", ".join(repr(name) for name in guilty[:5]) + (" ..." if len(guilty) > 5 else "")
+    return ProofError(
+        f"the cut network is not the masked dense one ({finding.detail}); pin group {names}", value=guilty
+    )
+
+
+def _guilty(names: Sequence[str], innocent: Sequence[str], test: Test) -> dict[str, Finding]:
+    """The groups without which the others can be cut together: few tests when few are guilty.
+
+    `innocent` are groups that hold together; they are cut along, so that groups which are harmless alone and wrong
+    together are found too.
+    """
+    finding = test([*innocent, *names])
+    if finding.holds:
+        return {}
+    if len(names) == 1:
+        return {names[0]: finding}
+    middle = len(names) // 2
+    left = _guilty(names[:middle], innocent, test)
+    spared = [name for name in names[:middle] if name not in left]
+    return left | _guilty(names[middle:], [*innocent, *spared], test)
+
+
+def _random_plan(graph: ChannelGraph, seed: int) -> KeepPlan:
+    """Keeps a random 40 to 75 % of every group: one half exactly could agree with a count in the code by chance."""
+    generator = torch.Generator().manual_seed(seed)
+    kept = {}
+    for group in graph.groups:
+        share = 0.4 + 0.35 * float(torch.rand((), generator=generator))
+        width = max(group.smallest, int(group.width * share) // group.quantum * group.quantum)
+        order = torch.randperm(group.width, generator=generator)
+        kept[group.name] = tuple(sorted(order[:width].tolist()))
+    return KeepPlan(fingerprint=graph.fingerprint, kept=kept)
+
+
+def _only(graph: ChannelGraph, plan: KeepPlan, chosen: Iterable[str]) -> KeepPlan:
+    """The plan with every other group whole."""
+    shortened = set(chosen)
+
+    def kept(group: ChannelGroup) -> tuple[int, ...]:
+        return plan.kept[group.name] if group.name in shortened else tuple(range(group.width))
+
+    return KeepPlan(fingerprint=plan.fingerprint, kept={group.name: kept(group) for group in graph.groups})

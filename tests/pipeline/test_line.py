@@ -1,0 +1,146 @@
+"""The whole line on a small real network: stored, resumed, killed and resumed, refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import tailor
+from tailor.console import SilentReporter
+from tailor.errors import BudgetUnreachableError, InvalidBudgetError, NothingToPruneError
+from tailor.pipeline import PruneRequest, PruneResult, prune
+from tailor.records import Budget, Outcome, Verdict
+from tailor.serialize import read_record
+from tailor.spec import Target
+from tailor.training import Recipe, load_data, recipe_named
+from tiny_net import make, rigid
+
+X = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def request(out: Path, **changes: object) -> PruneRequest:
+    asked = PruneRequest(
+        model=make(),
+        example_inputs=X,
+        target=Target(threads=1),
+        budget=Budget.parse("75%"),
+        data=load_data("digits"),
+        recipe=Recipe(name="test", epochs=1, learning_rate=0.01, batch_size=64),
+        cycles=2,
+        population=4,
+        networks=12,
+        out=out,
+        database=out.parent / "measurements.sqlite",
+    )
+    return replace(asked, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> PruneResult:
+    return prune(request(tmp_path_factory.mktemp("line") / "run"), console=SilentReporter())
+
+
+def test_a_run_leaves_everything_that_explains_it(finished: PruneResult) -> None:
+    names = {path.name for path in finished.out.iterdir()}
+    expected = {"config", "environment", "graph", "profile", "search", "widths", "keep", "stages", "training"}
+    expected |= {"reductions", "verdict", "model"}
+    assert {f"{name}.json" for name in expected} <= names
+    assert {"trials.jsonl", "model.safetensors", "report.html", "report.md"} <= names
+    assert len((finished.out / "trials.jsonl").read_text().splitlines()) == 1 + 2 * 4
+
+
+def test_the_result_is_smaller_and_says_so(finished: PruneResult) -> None:
+    assert finished.reductions.macs[1] < finished.reductions.macs[0]
+    assert finished.reductions.parameters[1] == sum(p.numel() for p in finished.model.parameters())
+    assert finished.widths["stem.0"] == 32  # lacp keeps residual streams
+    assert finished.verdict.equivalent
+    assert finished.verdict.accuracy == pytest.approx(finished.stages.final, abs=0.003)
+    if finished.verdict.outcome is Outcome.PASS:
+        assert finished.verdict.ratio.high <= 0.75
+
+
+def test_the_saved_network_is_the_result(finished: PruneResult) -> None:
+    again = tailor.load(finished.out, make())
+    assert torch.equal(again(X), finished.model(X))
+
+
+def test_resuming_a_finished_run_changes_nothing(finished: PruneResult) -> None:
+    journal = (finished.out / "trials.jsonl").read_bytes()
+    again = prune(request(finished.out, resume=True), console=SilentReporter())
+    assert again.widths == finished.widths
+    assert again.stages == finished.stages
+    assert (finished.out / "trials.jsonl").read_bytes() == journal
+
+
+def test_an_unreachable_budget_is_told_before_the_search(tmp_path: Path) -> None:
+    with pytest.raises(BudgetUnreachableError, match=r"fastest network .* measures .* ms") as caught:
+        prune(request(tmp_path / "run", budget=Budget.parse("1%")), console=SilentReporter())
+    assert caught.value.exit_code == 3
+    assert caught.value.value > 0  # the measured latency of the fastest network, in ns
+    assert not (tmp_path / "run" / "trials.jsonl").exists()
+
+
+def test_a_budget_that_dense_keeps_already_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidBudgetError, match="dense network already takes"):
+        prune(request(tmp_path / "run", budget=Budget.parse("10s")), console=SilentReporter())
+
+
+def test_nothing_to_prune_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(NothingToPruneError, match="network output"):
+        prune(request(tmp_path / "run", model=rigid()), console=SilentReporter())
+    assert not (tmp_path / "run").exists()
+
+
+def command(out: Path) -> list[str]:
+    net = Path(__file__).parent.parent / "tiny_net.py"
+    options = "--data digits --budget 75% --cycles 6 --population 8 --recipe none --networks 12 --resume"
+    return [sys.executable, "-m", "tailor", "prune", f"{net}:make", *options.split(), "--out", str(out)]
+
+
+def trials_in(folder: Path) -> list[str]:
+    file = folder / "trials.jsonl"
+    return file.read_text().splitlines()[1:] if file.exists() else []
+
+
+def test_a_search_killed_in_the_middle_ends_with_the_widths_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    environment = {**os.environ, "TAILOR_DATABASE": str(tmp_path / "measurements.sqlite")}
+    running = subprocess.Popen(command(killed), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 240
+    while len(trials_in(killed)) < 12 and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    interrupted = trials_in(killed)
+    assert 12 <= len(interrupted) < 48, "the kill must fall into the search"
+    whole.mkdir()
+    for name in ("config.json", "environment.json", "graph.json", "profile.json"):  # the same predictions for both
+        shutil.copy(killed / name, whole / name)
+    for folder in (whole, killed):
+        subprocess.run(command(folder), env=environment, capture_output=True, check=False, timeout=240)
+
+    def told(folder: Path) -> list[object]:
+        trials = [json.loads(line) for line in trials_in(folder)]
+        return [(t["number"], t["origin"], t["widths"], t["latency"], t["score"]) for t in trials]
+
+    assert told(killed) == told(whole)
+    assert trials_in(killed)[: len(interrupted) - 1] == interrupted[:-1]  # replayed, not evaluated again
+    assert (killed / "widths.json").read_text() == (whole / "widths.json").read_text()
+    assert read_record(killed / "verdict.json", Verdict).equivalent
+
+
+def test_recipe_none_still_recalibrates(tmp_path: Path) -> None:
+    asked = request(tmp_path / "run", recipe=recipe_named("none"), method="random")
+    stages = prune(asked, console=SilentReporter()).stages
+    assert stages.fine_tuned is None
+    assert stages.final == stages.recalibrated

@@ -1,0 +1,236 @@
+"""Profiling a planted device: its stairs, candidates and latencies are recovered, drift and failures survived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from planted_device import BLOCK, PlantedDevice, true_ns
+from torch import Tensor, nn
+
+from tailor.channels import trace
+from tailor.database import Database
+from tailor.errors import MeasurementError, NothingToPruneError
+from tailor.profiling import MeasuredLatency, Profile, build_widths, profile, session
+from tailor.profiling.networks import NetworkTimer
+from tailor.protocols import Subject
+from tailor.serialize import read_record, write_record
+from tailor.spec import ChannelGraph, Target, Widths
+from tailor.timing import settings_named
+
+X = torch.zeros(1, 3, 12, 12)
+
+
+def conv(inputs: int, outputs: int, groups: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, groups=groups, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+    )
+
+
+class Net(nn.Module):
+    """Two equal layers, a depthwise one, and a residual addition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.a, self.b = conv(3, 32), conv(32, 32), conv(32, 32)
+        self.wide, self.depthwise, self.last = conv(32, 48), conv(48, 48, groups=48), conv(48, 64)
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = x + self.b(self.a(x))
+        return self.head(self.last(self.depthwise(self.wide(x))).mean((2, 3)))
+
+
+MODEL = Net().eval()
+GRAPH = trace(MODEL, X)
+
+
+@pytest.fixture
+def plant(monkeypatch: pytest.MonkeyPatch) -> Callable[[PlantedDevice], PlantedDevice]:
+    def planted(device: PlantedDevice) -> PlantedDevice:
+        monkeypatch.setattr(session, "open_device", lambda target: device)
+        return device
+
+    return planted
+
+
+def run(networks: int = 40, database: Database | None = None, seed: int = 0) -> Profile:
+    return profile(
+        MODEL, GRAPH, X, Target(), database=database or Database.memory(), networks=networks, seed=seed
+    )
+
+
+def group_of(graph: ChannelGraph, producer: str) -> str:
+    return next(g.name for g in graph.groups if any(path.startswith(producer) for path in g.producers))
+
+
+@pytest.mark.parametrize("drift", [0.0, 0.01])
+def test_the_planted_device_is_recovered_also_when_its_clock_drifts(
+    plant: Callable[[PlantedDevice], PlantedDevice], drift: float
+) -> None:
+    plant(PlantedDevice(drift=drift))
+    found = run()
+    assert found.dense_ns == pytest.approx(true_ns(MODEL) * (1 + drift), rel=0.01)
+    assert found.resolution < 0.01
+    for name, widths in found.candidates.items():
+        assert widths[-1] == GRAPH[name].width
+        if GRAPH[name].pinned is None and GRAPH[name].width % BLOCK == 0:
+            assert set(widths) <= set(range(BLOCK, 65, BLOCK)), name
+            assert len(widths) >= GRAPH[name].width // BLOCK - 1
+    latency = found.latency
+    for probe in found.networks:
+        true = true_ns(build_widths(MODEL, GRAPH, Widths(probe.widths))) * (1 + drift)
+        assert latency.predict(Widths(probe.widths)).ns == pytest.approx(true, rel=0.04)
+    assert found.error.mean < 0.02
+    assert found.error.kendall_tau > 0.9
+
+
+def test_stairs_are_planned_once_per_shape_and_name_all_their_layers(
+    plant: Callable[[PlantedDevice], PlantedDevice]
+) -> None:
+    device = plant(PlantedDevice())
+    found = run()
+    twin = next(s for s in found.staircases if "a.0" in s.layers and s.axis == "out")
+    assert twin.layers == ("a.0", "b.0")
+    assert twin.staircase.edges == (8, 16, 24, 32)
+    assert len({(s.shape, s.axis) for s in found.staircases}) == len(found.staircases)
+    depthwise = [s for s in found.staircases if "depthwise.0" in s.layers]
+    assert [s.axis for s in depthwise] == ["out"]
+    keys = [key for keys in device.sessions for key in keys if key.startswith("layer")]
+    yardstick = next(key for key in keys if key.startswith("layer conv 64->64 on 14x14 kernel 3x3"))
+    others = [key for key in keys if key != yardstick]
+    assert len(others) == len(set(others)) == found.layer_probes
+    layer_sessions = [keys for keys in device.sessions if any(key.startswith("layer") for key in keys)]
+    assert all(yardstick in keys for keys in layer_sessions)
+
+
+def test_what_the_database_knows_is_not_measured_again(
+    plant: Callable[[PlantedDevice], PlantedDevice], tmp_path: Path
+) -> None:
+    database = Database(tmp_path / "m.sqlite")
+    plant(PlantedDevice())
+    first = run(database=database)
+    device = plant(PlantedDevice(drift=0.02))
+    second = run(database=database)
+    assert (first.layer_probes_found, second.layer_probes) == (0, 0)
+    assert second.layer_probes_found >= first.layer_probes * 0.8
+    assert not any(key.startswith("layer") for keys in device.sessions for key in keys)
+    assert second.candidates == first.candidates
+
+
+def test_the_narrowest_network_is_measured_and_every_block_has_the_dense_one(
+    plant: Callable[[PlantedDevice], PlantedDevice]
+) -> None:
+    device = plant(PlantedDevice())
+    found = run()
+    narrowest = Widths({group: widths[0] for group, widths in found.candidates.items()})
+    assert found.smallest_ns == pytest.approx(true_ns(build_widths(MODEL, GRAPH, narrowest)), rel=0.01)
+    timer = NetworkTimer(model=MODEL, graph=GRAPH, example_inputs=X, batch_size=1, device=device)
+    blocks = [keys for keys in device.sessions if keys[0].startswith("network")]
+    assert all(keys[0] == timer.key(GRAPH.dense_widths) for keys in blocks)
+    assert sum(len(keys) - 1 for keys in blocks) == 1 + len(found.networks)  # one is the dense copy
+    assert len(found.networks) == 40
+
+
+def test_a_profile_is_stored_and_read(plant: Callable[[PlantedDevice], PlantedDevice], tmp_path: Path) -> None:
+    plant(PlantedDevice())
+    found = run(networks=24)
+    write_record(tmp_path / "profile.json", found)
+    again = read_record(tmp_path / "profile.json", Profile)
+    assert again == found
+    assert again.latency.predict(GRAPH.dense_widths) == found.latency.predict(GRAPH.dense_widths)
+
+
+def test_progress_is_told_stage_by_stage(plant: Callable[[PlantedDevice], PlantedDevice]) -> None:
+    plant(PlantedDevice())
+    told: list[tuple[str, int, int]] = []
+    profile(
+        MODEL, GRAPH, X, Target(), database=Database.memory(), networks=24,
+        progress=lambda *step: told.append(step),
+    )
+    assert list(dict.fromkeys(stage for stage, *_ in told)) == ["dense network", "layers", "networks"]
+    assert all(0 < done <= total for _, done, total in told)
+    assert told[-1] == ("networks", 24, 24)
+
+
+def test_a_layer_shape_that_cannot_run_costs_a_point_not_the_profile(
+    plant: Callable[[PlantedDevice], PlantedDevice]
+) -> None:
+    plant(PlantedDevice(fails=lambda subject: "->20 on" in subject.key))
+    found = run()
+    assert found.error.mean < 0.03
+    assert all(p.channels != 20 for s in found.staircases if s.axis == "out" for p in s.staircase.points)
+
+
+def test_a_few_networks_may_fail_but_not_the_dense_nor_the_narrowest(
+    plant: Callable[[PlantedDevice], PlantedDevice]
+) -> None:
+    class OneFails(PlantedDevice):
+        def measure(self, subjects, settings):  # type: ignore[no-untyped-def]
+            bad = len(self.sessions)
+            self.fails = lambda subject: bad == 8 and subject is subjects[-1]
+            return super().measure(subjects, settings)
+
+    device = plant(OneFails())
+    found = run()
+    assert len(found.networks) in (39, 40)
+    assert len(device.sessions) > 8
+    dense = true_ns(MODEL)
+
+    def is_dense(subject: Subject) -> bool:
+        return subject.key.startswith("network") and true_ns(subject.module) == dense
+
+    plant(PlantedDevice(fails=is_dense))
+    with pytest.raises(MeasurementError, match="dense network could not be timed: RuntimeError: planted"):
+        run()
+    plant(PlantedDevice(fails=lambda subject: subject.key.startswith("network") and not is_dense(subject)))
+    with pytest.raises(MeasurementError, match="narrowed networks could not be run"):
+        run()
+    plant(PlantedDevice(fails=lambda subject: subject.key.startswith("layer")))
+    with pytest.raises(MeasurementError, match="no layer can be timed"):
+        run()
+
+
+def test_a_network_that_gains_nothing_is_told_before_any_search(
+    plant: Callable[[PlantedDevice], PlantedDevice], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(PlantedDevice())
+    monkeypatch.setattr("planted_device.true_ns", lambda module: 1e6)
+    with pytest.raises(NothingToPruneError, match=r"no group makes its layers faster by 1\.\d%"):
+        run()
+
+
+def test_real_time_fills_a_profile_and_leaves_the_model_alone() -> None:
+    """The real engine on a tiny network: no number is asserted, only that all parts meet."""
+    model = nn.Sequential(conv(3, 64), conv(64, 64), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 4)).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    x = torch.zeros(1, 3, 16, 16)
+    graph = trace(model, x)
+    found = profile(
+        model, graph, x, Target(), database=Database.memory(), networks=10, settings=settings_named("quick")
+    )
+    assert found.protocol == "quick"
+    assert found.latency.predict(graph.dense_widths).ns > 0
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_measured_latency_times_whole_networks_as_ratios() -> None:
+    device = PlantedDevice(drift=0.5, noise=0.0)
+    timer = NetworkTimer(model=MODEL, graph=GRAPH, example_inputs=X, batch_size=1, device=device)
+    dense_ns = round(true_ns(MODEL))
+    latency = MeasuredLatency(timer=timer, settings=settings_named("quick"), dense_ns=dense_ns)
+    widths = GRAPH.dense_widths.but({group_of(GRAPH, "last"): 32})
+    estimate = latency.predict(widths)
+    assert estimate.ns == pytest.approx(true_ns(build_widths(MODEL, GRAPH, widths)), rel=1e-4)
+    assert estimate.source == "measured"
+    assert latency.predict(GRAPH.dense_widths).ns == dense_ns
+    device.fails = lambda subject: true_ns(subject.module) < dense_ns
+    with pytest.raises(MeasurementError, match="candidate network could not be timed: RuntimeError"):
+        latency.predict(widths)

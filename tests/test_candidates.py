@@ -1,0 +1,90 @@
+"""Finalists: the best-scored structure that really keeps the limit, also when the prediction was wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+import torch
+
+from tailor.candidates import CandidateTimer, choose
+from tailor.channels import trace
+from tailor.engines import open_device
+from tailor.errors import MeasurementError
+from tailor.importance import importance_named, rank
+from tailor.records import Estimate, Interval, TimingSettings, Trial
+from tailor.spec import Target, Widths
+from tiny_net import make
+
+DENSE_NS = 1_000_000
+X = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+class PlantedTimer:
+    """Knows the true ratio of every structure, and remembers which were asked for."""
+
+    def __init__(self, truth: Mapping[int, float]) -> None:
+        self.truth = truth
+        self.asked: list[int] = []
+
+    def ratios(self, structures: Sequence[Widths]) -> list[Interval]:
+        self.asked += [widths["g"] for widths in structures]
+        values = [self.truth[widths["g"]] for widths in structures]
+        return [Interval(value=v, low=0.99 * v, high=1.01 * v) for v in values]
+
+
+def trial(number: int, predicted: float, score: float | None) -> Trial:
+    ns = round(predicted * DENSE_NS)
+    latency = Estimate(ns=ns, low_ns=ns, high_ns=ns, source="fitted")
+    return Trial(
+        number=number, cycle=0, origin="random", widths={"g": number}, latency=latency, score=score, seconds=0.0
+    )
+
+
+def test_the_best_score_within_the_limit_comes_first() -> None:
+    trials = [trial(n, 0.5, score) for n, score in enumerate((0.7, 0.9, 0.8, None))]
+    timer = PlantedTimer({0: 0.5, 1: 0.63, 2: 0.58})
+    found = choose(trials, timer, DENSE_NS, int(0.6 * DENSE_NS))  # type: ignore[arg-type]
+    assert [f.trial.number for f in found] == [2, 0, 1]
+    assert 3 not in timer.asked  # over the limit, never scored
+
+
+def test_an_optimistic_prediction_is_corrected_by_what_was_measured() -> None:
+    """Every structure takes 20 % longer than predicted: only those predicted below 0.5 keep 0.6."""
+    trials = [trial(n, 0.40 + 0.01 * n, 0.5 + 0.01 * n) for n in range(20)]
+    timer = PlantedTimer({n: 1.2 * (0.40 + 0.01 * n) for n in range(20)})
+    found = choose(trials, timer, DENSE_NS, int(0.6 * DENSE_NS))  # type: ignore[arg-type]
+    best = found[0]
+    assert best.ratio.high <= 0.6
+    assert best.trial.number == 9  # 1.2 * 0.49 * 1.01 <= 0.6 < 1.2 * 0.50 * 1.01
+    assert len(timer.asked) == len(set(timer.asked)) <= 12
+
+
+def test_without_a_passing_structure_the_fastest_is_first() -> None:
+    trials = [trial(n, 0.5, 0.5) for n in range(8)]
+    timer = PlantedTimer({n: 0.9 - 0.02 * n for n in range(8)})
+    found = choose(trials, timer, DENSE_NS, int(0.6 * DENSE_NS))  # type: ignore[arg-type]
+    assert found[0].trial.number == 7
+    assert len(found) == 8
+
+
+def test_real_networks_are_timed_beside_the_dense_one() -> None:
+    model = make()
+    graph = trace(model, X)
+    settings = TimingSettings(name="t", min_rounds=12, max_rounds=40, half_width=0.05, max_seconds=5, warmup_seconds=0.2)
+    ranking = rank(model, graph, importance_named("l1", 0))
+    timer = CandidateTimer(model, ranking, X, Target(), open_device(Target()), settings, DENSE_NS)
+    narrow = Widths({g.name: g.width if g.pinned else max(1, g.width // 4) for g in graph.groups})
+    small, same = timer.ratios([narrow, graph.dense_widths])
+    assert small.high < same.low  # the law that every budget rests on: a quarter of the widths is faster
+    assert timer.predict(narrow).source == "measured"
+
+
+def test_a_network_that_cannot_run_is_told() -> None:
+    model = make()
+    graph = trace(model, X)
+    ranking = rank(model, graph, importance_named("l1", 0))
+    bad = torch.randn(1, 5, 32, 32)
+    timer = CandidateTimer(model, ranking, bad, Target(), open_device(Target()), TimingSettings(max_seconds=2), DENSE_NS)
+    with pytest.raises(MeasurementError, match="could not be timed"):
+        timer.ratios([graph.dense_widths])
