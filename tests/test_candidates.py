@@ -71,7 +71,9 @@ def test_without_a_passing_structure_the_fastest_is_first() -> None:
 def test_real_networks_are_timed_beside_the_dense_one() -> None:
     model = make()
     graph = trace(model, X)
-    settings = TimingSettings(name="t", min_rounds=12, max_rounds=40, half_width=0.05, max_seconds=5, warmup_seconds=0.2)
+    settings = TimingSettings(
+        name="t", min_rounds=12, max_rounds=40, half_width=0.05, max_seconds=5, warmup_seconds=0.2
+    )
     ranking = rank(model, graph, importance_named("l1", 0))
     timer = CandidateTimer(model, ranking, X, Target(), open_device(Target()), settings, DENSE_NS)
     narrow = Widths({g.name: g.width if g.pinned else max(1, g.width // 4) for g in graph.groups})
@@ -85,6 +87,8 @@ def test_a_network_that_cannot_run_is_told() -> None:
     graph = trace(model, X)
     ranking = rank(model, graph, importance_named("l1", 0))
     bad = torch.randn(1, 5, 32, 32)
-    timer = CandidateTimer(model, ranking, bad, Target(), open_device(Target()), TimingSettings(max_seconds=2), DENSE_NS)
+    timer = CandidateTimer(
+        model, ranking, bad, Target(), open_device(Target()), TimingSettings(max_seconds=2), DENSE_NS
+    )
     with pytest.raises(MeasurementError, match="could not be timed"):
         timer.ratios([graph.dense_widths])

@@ -54,8 +54,8 @@ class TimingSettings:
     Sampling stops once every subject's 95 % interval of the median is within `half_width` of the median and at least
     `min_rounds` rounds are done, or at `max_rounds`, or after `max_seconds`. A sample times as many back-to-back
     calls as fill `sample_seconds` (at least one); a call shorter than `prime_seconds` is made once untimed before its
-    sample, because the other subjects have emptied the caches. `fixed_warmup` calls replace the warm-up test when given.
-    `statistic` is "median" or "mean" (the mean is what LACP's protocol reports).
+    sample, because the other subjects have emptied the caches. `fixed_warmup` calls replace the warm-up test when
+    given. `statistic` is "median" or "mean" (the mean is what LACP's protocol reports).
     """
 
     name: str = "default"

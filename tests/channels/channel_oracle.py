@@ -106,5 +106,4 @@ def counted_macs(model: nn.Module, example: Any) -> int:
     call(model, example)
     for handle in handles:
         handle.remove()
-    first = example if isinstance(example, Tensor) else next(iter(example.values() if isinstance(example, dict) else example))
-    return total // first.shape[0]
+    return total // leaves(example)[0].shape[0]

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 from channel_oracle import call, doubled, random_plan, whole_plan, worst_difference
-from channel_situations import SITUATIONS, Net, conv, image
+from channel_situations import SITUATIONS, conv, image
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -41,7 +41,7 @@ def test_a_chain_cut_by_hand() -> None:
         y = torch.nn.functional.batch_norm(y, mean, var, twin.norm.weight[[1, 2, 6]], twin.norm.bias[[1, 2, 6]]).relu()
         y = torch.nn.functional.conv2d(y, twin.b.weight[[0, 5]][:, [1, 2, 6]], twin.b.bias[[0, 5]], padding=1).relu()
         y = torch.nn.functional.conv2d(y, twin.head.weight[:, [0, 5]], twin.head.bias)
-    torch.testing.assert_close(call(small, x)[0], y)
+    assert torch.allclose(call(small, x)[0], y, rtol=1e-10, atol=1e-12)
 
 
 def test_concat_offsets_by_hand() -> None:
@@ -89,7 +89,7 @@ def test_mixing_norms_are_recomputed_over_the_kept() -> None:
         y = y * twin.norm.norm.weight[[0, 3, 4], None, None] + twin.norm.norm.bias[[0, 3, 4], None, None]
         y = torch.nn.functional.conv2d(y, twin.b.weight[:, [0, 3, 4]], twin.b.bias, padding=1).relu()
         y = twin.head(y)
-    torch.testing.assert_close(call(small, x)[0], y)
+    assert torch.allclose(call(small, x)[0], y, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["layer_norm_to_be_cut", "group_norm_to_be_cut"])
@@ -182,9 +182,10 @@ def test_training_the_cut_network_leaves_the_dense_one_alone() -> None:
     graph = trace(model, example)
     before = copy.deepcopy(model.state_dict())
     small = cut(model, graph, whole_plan(graph, a=(0, 1, 2)))
-    optimiser = torch.optim.SGD(small.parameters(), lr=1.0)
     small.train()(example).square().mean().backward()
-    optimiser.step()
+    with torch.no_grad():
+        for parameter in small.parameters():
+            parameter -= parameter.grad
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
@@ -214,7 +215,7 @@ class RandomNet(nn.Module):
         make = {
             "depthwise": lambda: nn.Sequential(conv(width, width, groups=width), nn.BatchNorm2d(width)),
             "gate": lambda: nn.Sequential(nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, width), nn.Sigmoid()),
-            "grouped": lambda: nn.Sequential(conv(width, 2 * width), conv(2 * width, width, groups=2)),
+            "grouped": lambda: nn.Sequential(conv(width, 2 * inner), conv(2 * inner, 2 * width, groups=2), conv(2 * width, width)),
             "split": lambda: nn.Sequential(conv(width, 2 * inner), conv(inner, width)),
             "spatial": lambda: conv(width, 1),
             "up": lambda: nn.ConvTranspose2d(width, inner, 2, stride=2),

@@ -29,6 +29,7 @@ class Ranking:
         Raises:
             CutError: the widths break a pin, a bound or a quantum, or miss a group.
         """
+        self.graph.check(widths)
         kept = {name: tuple(sorted(order[: widths[name]].tolist())) for name, order in self.order.items()}
         return KeepPlan(fingerprint=self.fingerprint, kept=kept)
 
