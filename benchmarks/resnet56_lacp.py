@@ -88,7 +88,17 @@ def table(runs: list[dict[str, Any]]) -> str:
         macs = run["reductions"]["macs"]
         error = run["prediction_error"]
         rows.append(
-            (run["batch"], run["verdict"], f"{value} % ({low} to {high})", *top1, f"-{1 - macs[1] / macs[0]:.1%}", run["structures"], f"{run['search_seconds']:.0f}", f"{run['profile_seconds']:.0f}", f"{error['mean']:.1%} / {error['worst']:.1%}")
+            (
+                run["batch"],
+                run["verdict"],
+                f"{value} % ({low} to {high})",
+                *top1,
+                f"-{1 - macs[1] / macs[0]:.1%}",
+                run["structures"],
+                f"{run['search_seconds']:.0f}",
+                f"{run['profile_seconds']:.0f}",
+                f"{error['mean']:.1%} / {error['worst']:.1%}",
+            )
         )
     return markdown_table(header, rows)
 

@@ -216,11 +216,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = cli.main(args=words, prog_name="tailor", standalone_mode=False, obj=shlex.join(["tailor", *words]))
     except click.ClickException as error:
         code = _fail(_with_help(error), 2)
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:  # click's name for Ctrl-C
         code = _fail("stopped; a run goes on with the same command and --resume", _INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
     except (TailorError, OSError) as error:
         if os.environ.get("TAILOR_TRACEBACK") == "1":
             raise

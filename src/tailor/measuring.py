@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "Timing", "compare", "measure"]
 
+WIDEST_SAME = 0.05  # a wider distance than this is a noisy host, not sameness
+
 
 class Comparison(str, Enum):
     """How a network stands against another; UNDECIDED when the interval reaches across the claimable step."""
@@ -106,14 +108,15 @@ def compare(ratio: Interval, resolution: float) -> Comparison:
     """What a paired ratio (this over the other) allows to say at this resolution.
 
     A difference is claimed when the ratio is at least max(3 x resolution, 1 %) away from 1 and its interval leaves 1
-    out; sameness when the whole interval lies within that distance.
+    out; sameness when the whole interval lies within that distance and this distance is at most 5 %: on a host noisier
+    than that nothing can be called the same.
     """
     step = claimable_step(resolution)
     if ratio.value <= 1 - step and ratio.high < 1:
         return Comparison.FASTER
     if ratio.value >= 1 + step and ratio.low > 1:
         return Comparison.SLOWER
-    if ratio.low >= 1 - step and ratio.high <= 1 + step:
+    if ratio.low >= 1 - step and ratio.high <= 1 + step and step <= WIDEST_SAME:
         return Comparison.SAME
     return Comparison.UNDECIDED
 

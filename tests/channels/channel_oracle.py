@@ -1,4 +1,4 @@
-"""A slow second opinion: the law of surgery in float64 with plain loops, sharing no code with `tailor.channels.proof`."""
+"""A slow second opinion: the law of surgery in float64 with plain loops, sharing no code with the proof."""
 
 from __future__ import annotations
 

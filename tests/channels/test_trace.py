@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import weakref
 
 import numpy as np
 import pytest
@@ -45,10 +46,13 @@ def test_layers_and_costs_are_those_of_the_cut_network(situation: Situation) -> 
     for plan in (full_plan(graph), random_plan(graph, 1), random_plan(graph, 2)):
         small, widths = build(model, graph, plan), plan.widths
         assert graph.parameters(widths) == sum(p.numel() for p in small.parameters())
-        assert graph.macs(widths) == counted_macs(small, example)
+        if not hasattr(small, "decode"):  # multiplies by another module's weight, which no hook sees
+            assert graph.macs(widths) == counted_macs(small, example)
         for layer in graph.layers:
             shape, module = layer.at(widths), small.get_submodule(layer.name.partition("#")[0])
-            if isinstance(module, nn.Linear):
+            if layer.name == "encode#2":
+                assert (shape.in_channels, shape.out_channels) == (module.out_features, module.in_features)
+            elif isinstance(module, nn.Linear):
                 assert (shape.in_channels, shape.out_channels) == (module.in_features, module.out_features)
             elif isinstance(module, nn.modules.conv._ConvNd):
                 assert (shape.in_channels, shape.out_channels) == (module.in_channels, module.out_channels)
@@ -124,7 +128,7 @@ def test_a_pin_that_names_nothing_is_refused() -> None:
 def test_bounds_are_honoured_to_the_letter() -> None:
     graph = trace(chain(), image(), min_width=3, quantum=2)
     assert [width for width in range(10) if graph["a"].allows(width)] == [4, 6, 8]
-    assert graph.smallest_widths == {"a": 4, "b": 4, "head": 4}
+    assert dict(graph.smallest_widths) == {"a": 4, "b": 4, "head": 4}
     for kept in [(0, 1), (0, 1, 2, 3, 4), (), (1, 0, 2, 3), (0, 0, 1, 2), (0, 1, 2, 8)]:
         with pytest.raises(CutError, match="'a'"):
             cut(chain(), graph, whole_plan(graph, a=kept))
@@ -203,21 +207,19 @@ def test_a_model_that_insists_on_half_precision_is_proven_in_it() -> None:
 
 
 def test_activations_of_a_large_batch_are_not_kept() -> None:
-    alive: list[torch.Tensor] = []
+    made: list[weakref.ref[torch.Tensor]] = []
+    alive: list[int] = []
 
     class Spy(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            import gc
+            alive.append(sum(known() is not None for known in made))
+            x = x * 1.0
+            made.append(weakref.ref(x))
+            return x
 
-            gc.collect()
-            alive.append(sum(t.numel() for t in gc.get_objects() if isinstance(t, torch.Tensor) and t.ndim == 4))
-            return x * 1.0
-
-    layers = [part for _ in range(12) for part in (nn.ReLU(), nn.Sigmoid())]
-    net = nn.Sequential(conv(3, 4), *layers, Spy(), conv(4, 4))
-    trace(net, image(size=32, batch=8))
-    activation = 8 * 4 * 32 * 32
-    assert min(alive) < 6 * activation
+    trace(nn.Sequential(conv(3, 4), *[Spy() for _ in range(12)], conv(4, 4)), image(batch=8))
+    assert len(alive) >= 12
+    assert max(alive) <= 2
 
 
 def test_what_a_forward_does_to_its_own_state_does_not_reach_the_model() -> None:

@@ -30,7 +30,7 @@ def test_pinned_groups_bounds_and_quanta_are_respected() -> None:
     graph = chain([32, 48, 64, 64], pinned=[1])
     bounded = ChannelGraph(
         groups=tuple(
-            ChannelGroup(name=g.name, width=g.width, pinned=g.pinned, quantum=24 if g.name == "g2" else 1, min_width=20)
+            ChannelGroup(name=g.name, width=g.width, pinned=g.pinned, quantum=10 if g.name == "g2" else 1, min_width=20)
             for g in graph.groups
         ),
         layers=graph.layers,
@@ -39,6 +39,7 @@ def test_pinned_groups_bounds_and_quanta_are_respected() -> None:
     candidates = group_candidates(bounded, stairs_of(bounded), 0.003)
     assert candidates["g1"] == (48,)
     assert candidates["g3"] == (24, 32, 40, 48, 56, 64)
+    assert candidates["g2"] == (20, 30, 40, 50, 64)  # 24, 32, 40, 56 rounded down; 48 becomes 40 again
     for group in bounded.groups:
         assert all(group.allows(width) for width in candidates[group.name])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from planted import chain, lone_of, lone_truth, network_truth, stair
@@ -11,7 +12,7 @@ from tailor.latency.factored import FactoredLatency, FactoredTerms, curve_of, la
 from tailor.latency.fitting import fit_factored
 from tailor.latency.staircase import Point, fit_staircase
 from tailor.serialize import decode, encode
-from tailor.spec import ChannelGraph, LayerShape, Widths
+from tailor.spec import ChannelGraph, Widths
 
 GRAPH = chain([32, 48, 64, 64])
 
@@ -93,5 +94,8 @@ def test_layers_that_differ_in_channels_alone_share_a_signature() -> None:
     first, second, third = (signature_of(layer) for layer in GRAPH.layers[1:])
     assert second == third != first  # the first works on 16 x 16
     dense = GRAPH.layers[2]
-    assert isinstance(signature_of(dense), LayerShape)
     assert signature_of(fitted().layers[2]) == second
+    deep = [replace(dense, shape=replace(dense.shape, in_channels=c, out_channels=c, groups=c)) for c in (8, 16)]
+    assert signature_of(deep[0]) == signature_of(deep[1]) != second
+    grouped = replace(dense, shape=replace(dense.shape, groups=2))
+    assert signature_of(grouped) not in (second, signature_of(deep[0]))

@@ -76,6 +76,12 @@ def test_without_any_lone_layer_the_padded_terms_still_learn() -> None:
     assert errors_on_unseen(fit(samples(GRAPH, 80, 0.005), blank)).mean() < 0.05
 
 
+def test_ten_networks_are_enough_to_correct_what_lone_layers_say() -> None:
+    """Fewer networks than coefficients: what they leave open is decided by the lone layers."""
+    errors = [errors_on_unseen(fit(samples(GRAPH, 10, 0.01, seed=seed))).mean() for seed in range(5)]
+    assert max(errors) < 0.02
+
+
 def test_a_disturbed_network_counts_little() -> None:
     measured = samples(GRAPH, 40, 0.005)
     spoilt = [
@@ -112,6 +118,7 @@ def test_errors_are_counted_by_hand() -> None:
     assert error.mean == pytest.approx((0 + 0.04 + 0.07 + 0.20) / 4)
     assert error.worst == pytest.approx(0.2)
     assert (error.within_5, error.within_10) == (0.5, 0.75)
+    assert error.q90 == pytest.approx(0.07 + 0.7 * 0.13)
 
 
 def test_kendall_tau_is_the_count_over_all_pairs() -> None:

@@ -54,6 +54,22 @@ def test_planted_edges_are_found_exactly_with_few_probes(width: int, quantum: in
     assert len(points) <= 24
 
 
+def test_the_guess_at_the_left_point_saves_probes() -> None:
+    """Seven edges: twelve points of the grid and ends, and seven beside the edges, not three per edge."""
+    assert len(explored(blocks(16, 128), 128, 0.002, seed=0)) <= 17
+
+
+def test_noise_that_the_resolution_knows_nothing_of_is_one_tread_too() -> None:
+    rng = random.Random(0)
+    false_steps = 0
+    for _ in range(200):
+        points = [
+            Point(channels=c, ns=round(1e6 * (1 + 0.03 * rng.gauss(0, 1))), noise=0.03) for c in range(8, 129, 8)
+        ]
+        false_steps += len(fit_staircase(points, 0.002).treads) > 1
+    assert false_steps <= 2
+
+
 def test_an_irregular_staircase_is_found_too() -> None:
     def truth(channels: int) -> float:
         return 1e6 * (0.3 if channels <= 21 else 0.5 if channels <= 64 else 0.8 if channels <= 107 else 1.0)

@@ -53,6 +53,16 @@ def test_augmentation_follows_the_seed_and_labels_stay_with_their_images(corners
     assert not torch.equal(one[0][0], plain[0][0])
 
 
+def test_every_image_keeps_its_own_label_through_shuffling_and_batching(corners):
+    def pairs(seed):
+        images, labels = gathered(corners.batches("train", 50, shuffle_seed=seed))
+        return {(tuple(image), label) for image, label in zip(images.flatten(1).tolist(), labels.tolist(), strict=True)}
+
+    planted = corners.normalization(corners.train.images).flatten(1).tolist()
+    expected = set(zip(map(tuple, planted), corners.train.labels.tolist(), strict=True))
+    assert pairs(None) == pairs(7) == expected
+
+
 def test_limit_takes_the_first_images_and_incomplete_batches_can_be_dropped(corners):
     whole = gathered(corners.batches("train"))[0]
     assert torch.equal(gathered(corners.batches("train", 64, limit=100))[0], whole[:100])

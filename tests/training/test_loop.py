@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from tailor.errors import RunFolderError, TrainingError
 from tailor.serialize import decode, encode
-from tailor.training import Recipe, TrainingResult, accuracy, train
+from tailor.training import Data, Recipe, TrainingResult, accuracy, train
 from tailor.training.loop import _schedule
 
 RECIPE = Recipe(name="test", epochs=4, learning_rate=0.05, batch_size=32, ema_decay=0.9, precision="fp32")
@@ -139,6 +139,35 @@ def test_a_short_training_is_not_held_back_by_its_average(corners, make_net):
     model = make_net()
     train(model, corners, replace(RECIPE, ema_decay=0.999))
     assert accuracy(model, corners.batches("test")) > 0.9
+
+
+def test_the_weights_handed_over_are_the_moving_average(corners, make_net):
+    model, averaged, taken = make_net(), None, 0
+
+    def follow(text, done, total):
+        nonlocal averaged, taken
+        now = model.conv1.weight.detach().clone()
+        # the first step starts the average; its memory then grows to 1 / (1 - decay) steps
+        decay = min(0.9, (1 + taken) / (10 + taken)) if taken else 0.0
+        averaged = now if averaged is None else decay * averaged + (1 - decay) * now
+        taken += 1
+
+    train(model, corners, replace(RECIPE, epochs=2), progress=follow)
+    assert torch.allclose(model.conv1.weight, averaged, atol=1e-6)
+    assert not torch.allclose(model.conv1.weight, averaged * 1.01, atol=1e-6)
+
+
+def test_every_epoch_has_its_own_order(corners, make_net, monkeypatch):
+    seeds, batches = [], Data.batches
+
+    def spy(self, split, *arguments, **options):
+        if split == "train":
+            seeds.append(options["shuffle_seed"])
+        return batches(self, split, *arguments, **options)
+
+    monkeypatch.setattr(Data, "batches", spy)
+    train(make_net(), corners, RECIPE)
+    assert len(set(seeds)) == RECIPE.epochs
 
 
 def test_frozen_parameters_stay_and_a_frozen_model_is_refused(corners, make_net):

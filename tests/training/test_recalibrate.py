@@ -25,6 +25,7 @@ def test_wrong_statistics_are_forgotten(corners, make_net):
     model, spoiled = make_net(), make_net()
     spoiled.bn1.running_mean.fill_(100.0)
     spoiled.bn2.running_var.fill_(1e-3)
+    spoiled.bn1.num_batches_tracked.fill_(50)  # as after a training: an average that goes on would keep the old values
     for each in (model, spoiled):
         recalibrate(each, corners.batches("train"))
     assert all(torch.equal(value, spoiled.state_dict()[key]) for key, value in model.state_dict().items())

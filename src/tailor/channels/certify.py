@@ -22,25 +22,54 @@ def certified(graph: ChannelGraph, proof: Proof, seed: int) -> ChannelGraph:
     if not names:
         return graph
     plan = _random_plan(graph, seed)
-    failures = _guilty(names, [], lambda suspects: proof.check(_only(graph, plan, suspects)))
+    failures = _convicted(graph, names, lambda suspects: proof.check(_only(graph, plan, suspects)))
     groups = [
-        replace(group, pinned=f"the code holds a channel count or order ({failures[group.name].detail})")
-        if group.name in failures
-        else group
+        replace(group, pinned=_reason(failures[group.name])) if group.name in failures else group
         for group in graph.groups
     ]
     return replace_groups(graph, groups)
 
 
+def _reason(finding: Finding) -> str:
+    """Where to look, without the numbers of this one cut."""
+    place = f" in {finding.where}" if finding.where else ""
+    seen = f"forward fails{place}" if finding.failure else "outputs differ"
+    return f"the code holds a channel count or order: {seen} after a cut"
+
+
 def blame(graph: ChannelGraph, plan: KeepPlan, proof: Proof, finding: Finding) -> ProofError:
     """The error of a cut that breaks the law, naming the groups found by halving."""
     shortened = [g.name for g in graph.groups if len(plan.kept[g.name]) < g.width]
-    found = _guilty(shortened, [], lambda suspects: proof.check(_only(graph, plan, suspects)))
+    found = _convicted(graph, shortened, lambda suspects: proof.check(_only(graph, plan, suspects)))
     guilty = list(found) or shortened
     names = ", ".join(repr(name) for name in guilty[:5]) + (" ..." if len(guilty) > 5 else "")
     return ProofError(
         f"the cut network is not the masked dense one ({finding.detail}); pin group {names}", value=guilty
     )
+
+
+def _convicted(graph: ChannelGraph, names: Sequence[str], test: Test) -> dict[str, Finding]:
+    """The groups to blame: those found near a failing forward and guilty alone, then by halving among the rest."""
+    found: dict[str, Finding] = {}
+    while True:
+        rest = [name for name in names if name not in found]
+        finding = test(rest)
+        if finding.holds:
+            return found
+        alone = {name: test([name]) for name in _near(graph, finding.where) if name in rest}
+        caught = {name: own for name, own in alone.items() if not own.holds}
+        if not caught:
+            return found | _guilty(rest, [], test)
+        found |= caught
+
+
+def _near(graph: ChannelGraph, module: str) -> list[str]:
+    """The groups with a place in this module."""
+    return [
+        group.name
+        for group in graph.groups
+        if module and any(slot.path.startswith(f"{module}.") for slot in group.slots)
+    ]
 
 
 def _guilty(names: Sequence[str], innocent: Sequence[str], test: Test) -> dict[str, Finding]:

@@ -135,7 +135,8 @@ class Ledger:
 
 def module_name(path: str) -> str:
     """The module that a state-dict key belongs to; a parametrised weight belongs to the module that it serves."""
-    return path.split(".parametrizations.")[0] if ".parametrizations." in path else path.rpartition(".")[0] or path
+    module, _, parametrised = path.partition(".parametrizations.")
+    return module if parametrised else path.rpartition(".")[0] or path
 
 
 def distinct(track: Tensor) -> npt.NDArray[np.int64]:

@@ -16,20 +16,24 @@ Terms = dict[tuple[str, int], list[tuple[ChannelGroup, int]]]
 
 @dataclass(frozen=True, slots=True)
 class LayerCall:
-    """One execution of a convolution or linear layer; `rows` counts the samples or positions that it ran over."""
+    """One execution of a convolution or linear layer; `rows` counts the samples or positions that it ran over.
+
+    `axes` are the dimensions of the weight that its input and its output channels lie along.
+    """
 
     path: str
     shape: LayerShape
     rows: int
+    axes: tuple[int, int]
 
     @classmethod
-    def of(cls, path: str, kind: str, call: Call) -> LayerCall:
+    def of(cls, path: str, kind: str, call: Call, axes: tuple[int, int]) -> LayerCall:
         """Read the numbers off the operator's arguments; no tensor is kept."""
         args, out = call.args, call.out
         if kind == "linear":
             inner, outer = (int(size) for size in args["mat2"].shape)
             shape = LayerShape(kind=kind, in_channels=inner, out_channels=outer, bias=call.name == "addmm")
-            return cls(path, shape, int(out.shape[0]))
+            return cls(path, shape, int(out.shape[0]), axes)
         x, weight = args["input"], args["weight"]
         spatial = x.ndim - 2
         shape = LayerShape(
@@ -45,7 +49,7 @@ class LayerCall:
             spatial=tuple(x.shape[2:]),
             bias=args["bias"] is not None,
         )
-        return cls(path, shape, int(x.shape[0]))
+        return cls(path, shape, int(x.shape[0]), axes)
 
 
 def layers_of(calls: Sequence[LayerCall], groups: Sequence[ChannelGroup], batch: int) -> tuple[Layer, ...]:
@@ -55,17 +59,17 @@ def layers_of(calls: Sequence[LayerCall], groups: Sequence[ChannelGroup], batch:
         places = {(slot.path, slot.dim): int(slot.indices.shape[1]) for slot in group.slots}
         for place, units in places.items():
             terms.setdefault(place, []).append((group, units))
-    counted: dict[tuple[str, LayerShape], int] = {}
+    counted: dict[tuple[str, LayerShape, tuple[int, int]], int] = {}
     for call in calls:
-        key = (call.path, call.shape)
+        key = (call.path, call.shape, call.axes)
         counted[key] = counted.get(key, 0) + max(1, call.rows // batch)
     seen: dict[str, int] = {}
     layers = []
-    for (path, shape), times in counted.items():
+    for (path, shape, axes), times in counted.items():
         name = module_name(path)
         seen[name] = seen.get(name, 0) + 1
         unique = name if seen[name] == 1 else f"{name}#{seen[name]}"
-        inputs, outputs = _axes(path, shape, terms)
+        inputs, outputs = _axes(path, shape, axes, terms)
         layers.append(Layer(name=unique, shape=shape, inputs=inputs, outputs=outputs, calls=times))
     return tuple(layers)
 
@@ -74,21 +78,18 @@ def _per_dim(values: Sequence[int], dims: int) -> tuple[int, ...]:
     return tuple(int(v) for v in values) * (dims if len(values) == 1 else 1)
 
 
-def _axes(path: str, shape: LayerShape, terms: Terms) -> tuple[Axis, Axis]:
+def _axes(path: str, shape: LayerShape, axes: tuple[int, int], terms: Terms) -> tuple[Axis, Axis]:
     """Input and output axis of the weight at `path`, in channels of the layer (not of the weight's dimensions)."""
-    depthwise = shape.groups > 1 and shape.groups == shape.in_channels
-    if shape.kind == "linear":
-        return _axis(terms, path, 1, 1, 1, shape.in_channels), _axis(terms, path, 0, 1, 1, shape.out_channels)
-    if depthwise:
+    first, last = axes
+    if shape.groups > 1 and shape.groups == shape.in_channels:  # depthwise: one dimension says it all
         multiplier = shape.out_channels // shape.in_channels
         up, down = (1, multiplier) if shape.kind == "conv" else (multiplier, 1)
         outputs = _axis(terms, path, 0, up, 1, shape.out_channels)
         return _axis(terms, path, 0, 1, down, shape.in_channels), outputs
-    if shape.kind == "conv":
-        inputs = _axis(terms, path, 1, shape.groups, 1, shape.in_channels)
-        return inputs, _axis(terms, path, 0, 1, 1, shape.out_channels)
-    inputs = _axis(terms, path, 0, 1, 1, shape.in_channels)
-    return inputs, _axis(terms, path, 1, shape.groups, 1, shape.out_channels)
+    inner = shape.groups if shape.kind == "conv" else 1  # a grouped weight holds one block's inputs,
+    outer = shape.groups if shape.kind == "deconv" else 1  # a transposed one one block's outputs
+    inputs = _axis(terms, path, first, inner, 1, shape.in_channels)
+    return inputs, _axis(terms, path, last, outer, 1, shape.out_channels)
 
 
 def _axis(terms: Terms, path: str, dim: int, times: int, per: int, size: int) -> Axis:

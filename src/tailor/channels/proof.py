@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,11 +29,15 @@ __all__ = ["Finding", "Proof", "masked_outputs"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """How far the cut network is from the masked dense one, relative to the largest output; or why it cannot run."""
+    """How far the cut network is from the masked dense one, relative to the largest output; or why it cannot run.
+
+    `where` names the innermost module in which a forward failed, "" when there is none.
+    """
 
     difference: float
     tolerance: float
     failure: str | None = None
+    where: str = ""
 
     @property
     def holds(self) -> bool:
@@ -57,22 +62,31 @@ class Proof:
         model, inputs = self._stressed.model, self._stressed.inputs
         positions = kept_positions(self._graph, plan)
         with quiet(model):
+            small = self._cut(positions)
             try:
-                got = output_tensors(self._cut(positions)(*inputs.args, **inputs.kwargs))
+                got = output_tensors(small(*inputs.args, **inputs.kwargs))
             except FORWARD_ERRORS as error:
-                return self._failed(f"forward fails after the cut: {first_words(error)}")
+                return self._failed(f"forward fails after the cut: {first_words(error)}", _innermost(small, error))
             expected = masked_outputs(model, self._graph, positions, inputs)
         if [tuple(t.shape) for t in expected] != [tuple(t.shape) for t in got]:
             return self._failed("the cut changes the shape of the output")
         return Finding(difference=_difference(expected, got), tolerance=self._stressed.tolerance)
 
-    def _failed(self, why: str) -> Finding:
-        return Finding(difference=math.inf, tolerance=self._stressed.tolerance, failure=why)
+    def _failed(self, why: str, where: str = "") -> Finding:
+        return Finding(difference=math.inf, tolerance=self._stressed.tolerance, failure=why, where=where)
 
     def _cut(self, positions: Positions) -> nn.Module:
         """The cut network; what is not shortened is shared with the stressed copy, since nobody trains either."""
         model = self._stressed.model
         return assemble(model, named_tensors(model) | shortened_tensors(model, self._graph, positions))
+
+
+def _innermost(model: nn.Module, error: BaseException) -> str:
+    """The innermost module of the model whose forward an error came out of."""
+    names = {id(module): name for name, module in model.named_modules()}
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    known = [name for frame in frames if (name := names.get(id(frame.f_locals.get("self"))))]
+    return known[-1] if known else ""
 
 
 def _difference(expected: list[Tensor], got: list[Tensor]) -> float:

@@ -192,7 +192,12 @@ class Run(TorchDispatchMode):
         if any(self._known(tensor) for tensor in tensors_in((args, kwargs))):
             name, names, defaults = _signature(func)
             bound = defaults | dict(zip(names, args, strict=False)) | kwargs
-            rule_for(func)(self, Call(name, func, bound, args, kwargs, out))
+            call = Call(name, func, bound, args, kwargs, out)
+            try:
+                rule_for(func)(self, call)
+            except FORWARD_ERRORS as error:  # an unforeseen overload or shape costs opportunities, never the trace
+                for tensor in call.inputs:
+                    self.ledger.pin(self.tracks(tensor), f"operator {name} could not be followed: {first_words(error)}")
         return out
 
     def _known(self, tensor: Tensor) -> bool:
@@ -258,9 +263,9 @@ class Run(TorchDispatchMode):
             self._owned[path, dim] = self.ledger.own(path, dim, self._shapes[path][dim])
         return self._owned[path, dim]
 
-    def record_layer(self, path: str, call: Call, kind: str) -> None:
-        """Remember a contraction for the list of layers."""
-        self.layers.append(LayerCall.of(path, kind, call))
+    def record_layer(self, path: str, call: Call, kind: str, axes: tuple[int, int]) -> None:
+        """Remember a contraction for the list of layers; `axes` are its weight's input and output dimension."""
+        self.layers.append(LayerCall.of(path, kind, call, axes))
 
     def pin_outputs(self, output: Any) -> None:
         """What the network returns must keep its shape."""

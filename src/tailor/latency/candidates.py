@@ -84,8 +84,6 @@ def _touches(graph: ChannelGraph, group: ChannelGroup, stairs: Stairs, dense: Wi
 
 
 def _edges(group: ChannelGroup, touches: tuple[_Touch, ...], resolution: float) -> tuple[int, ...]:
-    if group.pinned is not None:
-        return (group.width,)
     found = set()
     for touch in touches:
         for edge in touch.staircase.edges:

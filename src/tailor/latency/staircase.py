@@ -89,7 +89,7 @@ def fit_staircase(points: Sequence[Point], resolution: float) -> Staircase:
 
     Points that a wider layer beats beyond the noise are dropped (padding up), the rest is pooled by isotonic
     regression, then neighbouring levels are merged, the closest first, until every step is at least
-    max(3 x resolution, 1 %) and three standard errors of the levels it separates. Noise alone yields one tread.
+    max(3 x resolution, 1 %) and four standard errors of the levels it separates. Noise alone yields one tread.
 
     Raises:
         MeasurementError: there are no points, or two of the same channel count.
@@ -212,7 +212,7 @@ def _merged(blocks: Sequence[_Block], claimable: float) -> list[_Block]:
 
 def _step_excess(left: _Block, right: _Block, claimable: float) -> float:
     """By how much the relative step between two levels is larger than what may be claimed."""
-    noise = 3 * math.sqrt(1 / left.weight + 1 / right.weight)
+    noise = 4 * math.sqrt(1 / left.weight + 1 / right.weight)  # isotonic levels are drawn apart by selection
     return right.level / left.level - 1 - max(claimable, noise)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from tailor import persist
 from tailor.channels import cut
 from tailor.pipeline.request import Line
-from tailor.records import Interval, Reductions, Stages, Verdict
+from tailor.records import Reductions, Stages, Verdict
 from tailor.spec import KeepPlan
 from tailor.training import Data, accuracy, recalibrate, train, training_device
 from tailor.verify import VerifyJob, outputs_on, verify
@@ -92,15 +92,11 @@ def judge(line: Line, small: nn.Module, folder: Path, *, data: Data | None) -> V
 
 
 def reductions_of(line: Line, keep: KeepPlan, stages: Stages, verdict: Verdict) -> Reductions:
-    """LACP's five metrics, dense and pruned."""
+    """LACP's five metrics, dense and pruned; the pruned latency is the paired ratio times the dense one."""
     dense, pruned, graph = line.graph.dense_widths, keep.widths, line.graph
-
-    def ns(interval: Interval) -> int:
-        return round(interval.value)
-
     return Reductions(
         accuracy=(stages.dense, stages.final),
-        latency_ns=(ns(verdict.dense), ns(verdict.pruned)),
+        latency_ns=(round(verdict.dense.value), round(verdict.dense.value * verdict.ratio.value)),
         macs=(graph.macs(dense), graph.macs(pruned)),
         parameters=(graph.parameters(dense), graph.parameters(pruned)),
         channels=(graph.channels(dense), graph.channels(pruned)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tailor.records import GraphSummary, Stages, Verdict, WidthsRecord
+from tailor.records import GraphSummary, Interval, Stages, WidthsRecord
 from tailor.report.document import Block, Code, Facts, Picture, Section, Table
 from tailor.report.figures import course_figure, scatter_figure, widths_figure
 from tailor.report.folder import RunRecords
@@ -28,8 +28,8 @@ def verification(run: RunRecords) -> Section:
     dense, pruned, ratio = verdict.dense, verdict.pruned, verdict.ratio
     rows = [
         ("limit", f"{duration(verdict.limit_ns)} ({verdict.budget.text})"),
-        ("dense network", _interval(verdict, dense.value, dense.low, dense.high)),
-        ("pruned network", _interval(verdict, pruned.value, pruned.low, pruned.high)),
+        ("dense network", _interval(dense)),
+        ("pruned network", _interval(pruned)),
         ("pruned / dense", f"{percent(ratio.value)}, 95 % interval {100 * ratio.low:.1f} to {percent(ratio.high)}"),
         ("A/A resolution", f"{percent(verdict.resolution, 2)}: two copies of one network differ by this much"),
         ("fresh instances", f"{verdict.instances} of each network, timed in interleaved rounds"),
@@ -40,9 +40,9 @@ def verification(run: RunRecords) -> Section:
     return Section(title=title, lead=lead, blocks=(Facts(rows=tuple(rows)),))
 
 
-def _interval(verdict: Verdict, value: float, low: float, high: float) -> str:
-    like = verdict.dense.value
-    return f"{duration(value)}, 95 % interval {latency(low, like)} to {latency(high, like)}"
+def _interval(found: Interval) -> str:
+    low, high = (latency(edge, like=found.value) for edge in (found.low, found.high))
+    return f"{duration(found.value)}, 95 % interval {low} to {high}"
 
 
 def stages(run: RunRecords) -> Section:
@@ -85,7 +85,7 @@ def training(run: RunRecords) -> Section:
     )
     teacher = "with the dense network as teacher" if record.distilled else "on the labels alone"
     total = seconds(sum(epoch.seconds for epoch in record.history))
-    lead = f"{len(rows)} epochs {teacher}, in {record.precision}, {total}."
+    lead = f"{len(rows)} epoch{'s' * (len(rows) != 1)} {teacher}, in {record.precision}, {total}."
     table = Table(
         headers=("epoch", ">learning rate", ">loss", ">held-out top-1", ">time"),
         rows=rows,
@@ -190,7 +190,7 @@ def method(run: RunRecords) -> Section:
         return _absent(title, "config.json")
     rows = [
         ("model", config.model),
-        ("weights", config.weights or "as given"),
+        ("weights", config.weights or "not given"),
         ("data", config.data or "none"),
         ("input", " x ".join(str(size) for size in config.input_shape)),
         ("target", str(config.target)),

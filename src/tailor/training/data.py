@@ -34,7 +34,7 @@ class Normalization:
         offset = (torch.tensor(self.mean, device=images.device) / torch.tensor(self.std, device=images.device)).view(
             1, 3, 1, 1
         )
-        return images.to(torch.float32).mul_(scale)
+        return images.to(torch.float32).mul_(scale).sub_(offset)
 
 
 NORMALIZATIONS: dict[str, Normalization] = {

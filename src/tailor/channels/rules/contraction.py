@@ -24,7 +24,7 @@ def _convolution(run: Follower, call: Call) -> None:
     _tie_bias(run, bias, emitted)
     shape = [1, emitted.shape[0]] + [1] * (call.out.ndim - 2)
     run.follow(call.out, (slim(emitted.reshape(shape).expand(call.out.shape)),))
-    run.record_layer(path, call, "deconv" if transposed else "conv")
+    _record(run, path, call)
 
 
 def _tie_bias(run: Follower, bias: Tensor | None, emitted: Tensor) -> None:
@@ -73,6 +73,13 @@ def _opaque_weight(run: Follower, call: Call) -> None:
     """A weight that is no parameter's belongs to nobody: what it reads must stay and its output has no identity."""
     for tensor in call.inputs:
         run.ledger.pin(run.tracks(tensor), f"read by {call.name} with a weight computed in forward")
+    if (path := run.weight_path(call.args["weight"])) is not None:
+        _record(run, path, call)
+
+
+def _record(run: Follower, path: str, call: Call) -> None:
+    transposed = call.args["transposed"]
+    run.record_layer(path, call, "deconv" if transposed else "conv", (0, 1) if transposed else (1, 0))
 
 
 def _linear(run: Follower, call: Call) -> None:
@@ -90,7 +97,7 @@ def _linear(run: Follower, call: Call) -> None:
     run.ledger.role(path, 1 - out_dim, "in")
     _tie_bias(run, call.args["self"] if call.name == "addmm" else None, out)
     run.follow(call.out, (slim(out[None].expand(call.out.shape)),))
-    run.record_layer(path, call, "linear")
+    run.record_layer(path, call, "linear", (1 - out_dim, out_dim))
 
 
 def _activations(run: Follower, call: Call) -> None:

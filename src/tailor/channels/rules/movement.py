@@ -24,13 +24,18 @@ def _move(run: Follower, call: Call) -> None:
     source = call.inputs[0]
     per_track = []
     for track in run.tracks(source):
-        arguments = [track if arg is source else arg for arg in call.positional]
+        arguments = [track if arg is source else _at_hand(arg) for arg in call.positional]
         per_track.append(call.func(*arguments, **call.keywords))
     outs = tensors_in(call.out)
     moved = [[piece] if isinstance(piece, Tensor) else list(piece) for piece in per_track]
     for number, out in enumerate(outs):
         run.follow(out, tuple(slim(pieces[number]) for pieces in moved))
         run.derive(out, source)
+
+
+def _at_hand(argument: object) -> object:
+    """Identities live on the CPU, and so must the indices that move them."""
+    return argument.cpu() if isinstance(argument, Tensor) else argument
 
 
 def _view(run: Follower, call: Call) -> None:

@@ -19,6 +19,7 @@ def _batch_norm(run: Follower, call: Call) -> None:
     vector = input_channels(run, x, 1)
     _tie_per_channel(run, call, ("weight", "bias", "running_mean", "running_var"), vector)
     run.follow(out, tracks)
+    run.derive(out, x)  # weight standardisation puts a weight through a norm
 
 
 def _tie_per_channel(run: Follower, call: Call, names: Sequence[str], vector: Tensor) -> None:

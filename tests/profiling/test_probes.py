@@ -1,0 +1,88 @@
+"""Whole-network probes keep to their time, and what was disturbed is timed again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tailor.database import Database
+from tailor.profiling import probes
+from tailor.profiling.networks import NetworkTime
+from tailor.profiling.probes import NetworkProbes
+from tailor.records import Environment, TimingSettings
+from tailor.spec import Widths
+
+NETWORKS = [Widths({"g": width}) for width in range(1, 81)]
+
+
+class Clock:
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+class PlantedTimer:
+    """Takes planted seconds per network and round; some networks are disturbed the first time."""
+
+    def __init__(self, clock: Clock, seconds: float, disturbed: Sequence[Widths] = ()) -> None:
+        self.clock, self.seconds, self.disturbed = clock, seconds, set(disturbed)
+        self.log: list[tuple[Widths, int]] = []
+
+    def time(self, networks: Sequence[Widths], settings: TimingSettings) -> tuple[dict[Widths, NetworkTime], list[Any]]:
+        found = {}
+        for widths in networks:
+            self.clock.now += self.seconds * (settings.max_rounds + 1)
+            self.log.append((widths, settings.max_rounds))
+            noise = 0.3 if widths in self.disturbed else 0.01
+            self.disturbed.discard(widths)
+            found[widths] = NetworkTime(ratio=1 + noise, low=1, high=1 + 2 * noise)
+        return found, []
+
+
+def probed(monkeypatch: Any, timer: PlantedTimer, *, seconds: float, guess: float) -> dict[Widths, NetworkTime]:
+    monkeypatch.setattr(probes, "time", timer.clock)
+    runner = NetworkProbes(
+        timer=timer, environment=Environment(facts={}), database=Database.memory(), seed=0,  # type: ignore[arg-type]
+        progress=lambda *step: None,
+    )
+    return runner.time(NETWORKS, seconds=seconds, dense_seconds=guess)
+
+
+def test_plenty_of_time_gives_every_network_all_rounds(monkeypatch: Any) -> None:
+    timer = PlantedTimer(Clock(), 0.005)
+    assert len(probed(monkeypatch, timer, seconds=100, guess=0.007)) == 80
+    assert {rounds for _, rounds in timer.log} == {15}
+
+
+def test_a_slow_network_gets_fewer_rounds_and_then_fewer_networks_but_never_too_few(monkeypatch: Any) -> None:
+    timer = PlantedTimer(Clock(), 0.2)
+    assert len(probed(monkeypatch, timer, seconds=120, guess=0.28)) == 80
+    assert max(rounds for _, rounds in timer.log) < 10
+    assert 90 < timer.clock.now < 140
+    crawling = PlantedTimer(Clock(), 4.0)
+    assert len(probed(monkeypatch, crawling, seconds=120, guess=5.0)) == 24
+    assert {rounds for _, rounds in crawling.log} == {4}
+
+
+def test_a_guess_that_was_wrong_is_corrected_by_what_blocks_take(monkeypatch: Any) -> None:
+    timer = PlantedTimer(Clock(), 0.2)  # the guess says 0.01
+    probed(monkeypatch, timer, seconds=120, guess=0.01)
+    assert timer.clock.now < 180
+    assert timer.log[0][1] == 15
+    assert timer.log[-1][1] < 10
+
+
+def test_disturbed_networks_are_timed_again_and_the_quieter_time_counts(monkeypatch: Any) -> None:
+    disturbed = NETWORKS[10:14]
+    timer = PlantedTimer(Clock(), 0.005, disturbed)
+    times = probed(monkeypatch, timer, seconds=100, guess=0.007)
+    assert [widths for widths, _ in timer.log[80:]] == disturbed
+    assert {found.ratio for found in times.values()} == {1.01}
+    assert list(times) == NETWORKS
+
+
+def test_at_most_a_fifth_is_timed_again(monkeypatch: Any) -> None:
+    timer = PlantedTimer(Clock(), 0.005, NETWORKS[:39])
+    probed(monkeypatch, timer, seconds=100, guess=0.007)
+    assert len(timer.log) == 80 + 16
