@@ -225,6 +225,28 @@ def test_sync_encloses_every_sample() -> None:
     assert events == ["sync", "call", "sync"] * 13
 
 
+def test_samples_that_another_process_interrupted_are_taken_again() -> None:
+    """Half of all calls lose the core for as long as they run; processor time tells."""
+    clock, used, rng = FakeClock(), 0.0, random.Random(0)
+
+    def call() -> None:
+        nonlocal used
+        used += 1e6
+        clock.now += 1e6 if rng.random() < 0.5 else 2.5e6
+
+    settings = replace(ONCE, min_rounds=60, max_rounds=60)
+    blind = sample_rounds({"a": call}, settings, clock=clock)
+    aware = sample_rounds({"a": call}, settings, clock=clock, busy=lambda: round(used))
+    assert sum(ns > 1_000_000 for ns in blind.samples["a"]) > 20
+    assert sum(ns > 1_000_000 for ns in aware.samples["a"]) == 0
+    assert blind.retaken == 0
+    assert 30 < aware.retaken < 120
+    slow = clock.workload("slow", 1e8)
+    assert sample_rounds({"a": slow}, ONCE, clock=clock, busy=lambda: round(clock.now / 2)).retaken == 0
+    quiet = sample_rounds({"a": clock.workload("a", 1e6)}, ONCE, clock=clock, busy=clock)
+    assert quiet.retaken == 0
+
+
 @pytest.mark.parametrize(("count", "low", "high"), [(12, 3, 10), (20, 6, 15), (50, 18, 33), (100, 40, 61)])
 def test_order_statistics_of_the_median_are_the_tabulated_ones(count: int, low: int, high: int) -> None:
     interval = median_interval(list(range(1, count + 1)))

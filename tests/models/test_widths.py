@@ -16,4 +16,4 @@ def test_scaled(channels, width, expected):
 def test_convolutions_have_the_deviation_of_their_fan_out():
     conv = nn.Conv2d(32, 256, 3)
     initialise(nn.Sequential(conv))
-    assert float(conv.weight.std()) == pytest.approx(math.sqrt(2 / (256 * 9)), rel=0.02)
+    assert float(conv.weight.detach().std()) == pytest.approx(math.sqrt(2 / (256 * 9)), rel=0.02)

@@ -55,12 +55,12 @@ def test_a_score_depends_on_the_widths_alone(corners, trained, fitness):
 
 def test_short_training_helps_a_cut_network(corners, trained):
     model, graph = trained
-    widths = narrowed(graph, 0.4)
+    widths = narrowed(graph, 0.2)
 
     def score(fitness):
-        return AccuracyEvaluator(model, graph, L1Importance(), corners, fitness=fitness, short_epochs=3).score(widths)
+        return AccuracyEvaluator(model, graph, L1Importance(), corners, fitness=fitness, short_epochs=20).score(widths)
 
-    assert score("short-training") >= score("recalibrated")
+    assert score("short-training") > score("recalibrated") + 0.2
 
 
 def test_the_precision_reads_back_what_auto_became(corners, trained):

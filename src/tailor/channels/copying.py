@@ -83,8 +83,8 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
         for key, part in value.items():
             table[key] = _copied(part, memo)
         return table
-    if kind is tuple and all(type(part) in _ATOMIC for part in value):
-        return value
+    if (kind is tuple or kind is set) and all(type(part) in _ATOMIC for part in value):
+        return value if kind is tuple else memo.setdefault(id(value), set(value))
     return copy.deepcopy(value, memo)
 
 

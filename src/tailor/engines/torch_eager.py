@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -97,7 +98,9 @@ class TorchEager:
                     failures[subject.key] = describe_failure(error)
             samples, stopped = {}, "failed"
             if calls:
-                rounds = sample_rounds(calls, settings, sync=self._sync(), recover=_SUBJECT_ERRORS)
+                rounds = sample_rounds(
+                    calls, settings, sync=self._sync(), recover=_SUBJECT_ERRORS, busy=self._processor_time()
+                )
                 samples, stopped = dict(rounds.samples), rounds.stopped
                 failures |= rounds.failures
         return [
@@ -141,6 +144,10 @@ class TorchEager:
         if self._device.type != "cuda":
             return None
         return functools.partial(torch.cuda.synchronize, self._device)
+
+    def _processor_time(self) -> Callable[[], int] | None:
+        """The process's own time on the core; with several threads it says nothing about who waited for whom."""
+        return time.process_time_ns if self._device.type == "cpu" and self.target.threads == 1 else None
 
     @contextmanager
     def _session(self) -> Iterator[None]:

@@ -70,8 +70,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         # weights away, one fall to zero, the dense network as teacher, averaged weights at the end.
         "short": Recipe(
             name="short",
-            epochs=8,
-            learning_rate=0.05,
+            epochs=6,
+            learning_rate=0.02,
             schedule="one-cycle",
             nesterov=True,
             distillation_weight=0.9,
