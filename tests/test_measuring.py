@@ -95,11 +95,13 @@ def interval(low: float, value: float, high: float) -> Interval:
         (interval(0.90, 0.92, 0.94), 0.03, Comparison.UNDECIDED),
         (interval(0.90, 0.92, 1.01), 0.001, Comparison.UNDECIDED),
         (interval(0.992, 0.993, 0.994), 0.001, Comparison.SAME),
-        (interval(0.96, 1.0, 1.04), 0.02, Comparison.SAME),
+        (interval(0.96, 1.0, 1.04), 0.015, Comparison.SAME),
+        (interval(0.96, 1.0, 1.04), 0.02, Comparison.UNDECIDED),
         (interval(0.96, 1.0, 1.04), 0.001, Comparison.UNDECIDED),
         (interval(1.05, 1.06, 1.07), 0.001, Comparison.SLOWER),
         (interval(0.99, 1.06, 1.07), 0.001, Comparison.UNDECIDED),
-        (interval(1.05, 1.06, 1.07), 0.03, Comparison.SAME),
+        (interval(1.02, 1.03, 1.04), 0.015, Comparison.SAME),
+        (interval(1.05, 1.06, 1.07), 0.03, Comparison.UNDECIDED),
     ],
 )
 def test_no_win_below_the_claimable_step(ratio: Interval, resolution: float, expected: Comparison) -> None:

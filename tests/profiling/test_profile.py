@@ -135,6 +135,20 @@ def test_the_narrowest_network_is_measured_and_every_block_has_the_dense_one(
     assert len(found.networks) == 40
 
 
+def test_a_disturbed_dense_session_is_repeated_and_the_quietest_counts(
+    plant: Callable[[PlantedDevice], PlantedDevice]
+) -> None:
+    class CalmsDown(PlantedDevice):
+        def measure(self, subjects, settings):  # type: ignore[no-untyped-def]
+            self.noise = 0.003 if self.sessions else 0.3
+            return super().measure(subjects, settings)
+
+    device = plant(CalmsDown())
+    assert run().resolution < 0.01
+    assert [len(keys) for keys in device.sessions[:2]] == [2, 2]
+    assert len(device.sessions[2]) > 2
+
+
 def test_a_profile_is_stored_and_read(plant: Callable[[PlantedDevice], PlantedDevice], tmp_path: Path) -> None:
     plant(PlantedDevice())
     found = run(networks=24)

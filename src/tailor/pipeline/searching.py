@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tailor.candidates import CandidateTimer, Finalist, choose
+from tailor.finalists import CandidateTimer, Finalist, choose
 from tailor.channels import cut
 from tailor.database import Database
 from tailor.engines import open_device

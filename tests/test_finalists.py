@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 import torch
 
-from tailor.candidates import CandidateTimer, choose
+from tailor.finalists import CandidateTimer, choose
 from tailor.channels import trace
 from tailor.engines import open_device
 from tailor.errors import MeasurementError
