@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import pytest
 import torch
 
-from tailor.finalists import CandidateTimer, choose
 from tailor.channels import trace
 from tailor.engines import open_device
 from tailor.errors import MeasurementError
+from tailor.finalists import CandidateTimer, choose
 from tailor.importance import importance_named, rank
 from tailor.records import Estimate, Interval, TimingSettings, Trial
 from tailor.spec import Target, Widths

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tailor.finalists import CandidateTimer, Finalist, choose
 from tailor.channels import cut
 from tailor.database import Database
 from tailor.engines import open_device
 from tailor.errors import BudgetUnreachableError, InvalidBudgetError, RunFolderError
+from tailor.finalists import CandidateTimer, Finalist, choose
 from tailor.importance import importance_named
 from tailor.latency.profile import Profile
 from tailor.methods import candidate_widths, strategy_of
