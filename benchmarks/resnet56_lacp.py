@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--data", required=True, help="what `tailor prune --data` takes")
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmark"))
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 128])
     arguments = parser.parse_args()
     environment = collect()
