@@ -11,6 +11,7 @@ from tailor.latency.staircase import Point, Staircase, fit_staircase
 from tailor.records import (
     Budget,
     Environment,
+    Epoch,
     Estimate,
     GraphSummary,
     GroupSummary,
@@ -20,11 +21,11 @@ from tailor.records import (
     RunConfig,
     SearchSummary,
     Stages,
+    TrainingResult,
     Trial,
     Verdict,
     WidthsRecord,
 )
-from tailor.report.folder import Epoch, TrainingResult
 from tailor.serialize import encode, write_record
 from tailor.spec import Axis, LayerShape, Target
 

@@ -17,7 +17,6 @@ __all__ = ["run_demo"]
 
 MODEL = "tailor/vgg16-cifar@0.5"  # half of VGG-16's widths: the same thirteen layers at a quarter of the work
 DENSE = Recipe(name="demo-dense", epochs=5, learning_rate=0.05, schedule="one-cycle", nesterov=True, batch_size=64)
-CYCLES, POPULATION = 5, 12  # 60 structures; the method's own 300 take five times as long
 
 
 def run_demo(out: Path, console: Reporter) -> PruneResult:
@@ -31,7 +30,6 @@ def run_demo(out: Path, console: Reporter) -> PruneResult:
     console.stage(f"train {MODEL} on digits ({data.count('train')} images, {DENSE.epochs} epochs)")
     train(model, data, DENSE, device=training_device(), progress=console.progress)
     console.say(f"dense top-1 {accuracy(model, data.batches('test')):.1%} on {data.count('test')} test images")
-    console.say(f"a small search: {CYCLES} cycles of {POPULATION} structures")
     request = PruneRequest(
         model=model,
         model_spec=MODEL,
@@ -41,9 +39,7 @@ def run_demo(out: Path, console: Reporter) -> PruneResult:
         data=data,
         data_spec="digits",
         recipe=Recipe(name="demo-fine-tune", epochs=3, learning_rate=0.02, schedule="one-cycle", batch_size=64),
-        cycles=CYCLES,
-        population=POPULATION,
-        networks=40,
+        networks=60,
         out=out,
         command="tailor demo",
     )

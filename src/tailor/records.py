@@ -18,6 +18,7 @@ from tailor.spec import Target
 __all__ = [
     "Budget",
     "Environment",
+    "Epoch",
     "Estimate",
     "GraphSummary",
     "GroupSummary",
@@ -29,6 +30,7 @@ __all__ = [
     "SearchSummary",
     "Stages",
     "TimingSettings",
+    "TrainingResult",
     "Trial",
     "Verdict",
     "WidthsRecord",
@@ -311,3 +313,24 @@ class WidthsRecord:
 
     dense: Mapping[str, int]
     pruned: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One epoch: mean training loss, held-out accuracy (0 to 1), the learning rate at its end, seconds."""
+
+    epoch: int
+    loss: float
+    heldout_accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingResult:
+    """What a training did; `resumed_from` counts the epochs that a checkpoint brought along."""
+
+    precision: str
+    distilled: bool
+    history: tuple[Epoch, ...]
+    resumed_from: int = 0

@@ -1,12 +1,10 @@
 """Reading a run folder: what is there, what is missing, what is damaged."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 import sample_run
-from tailor import training
 from tailor.errors import RunFolderError, SchemaError
 from tailor.records import Stages
 from tailor.report import sections
@@ -21,18 +19,6 @@ def test_a_whole_folder_reads_back_as_written(run_folder: Path) -> None:
     assert run.profile == sample_run.profile()
     assert list(run.trials) == sample_run.trials()
     assert run.missing == ()
-
-
-def test_trainings_own_record_is_the_one_that_is_read(run_folder: Path) -> None:
-    epoch = training.Epoch(epoch=1, loss=0.25, heldout_accuracy=0.9, learning_rate=0.01, seconds=2.0)
-    result = training.TrainingResult(
-        recipe=training.recipe_named("short"), precision="fp32", distilled=True, history=(epoch,)
-    )
-    write_record(run_folder / "training.json", result)
-    read = read_run(run_folder).training
-    assert read is not None
-    assert (read.precision, read.distilled) == ("fp32", True)
-    assert [asdict(each) for each in read.history] == [asdict(epoch)]
 
 
 def test_a_recipe_that_trains_nothing_leaves_no_gap(run_folder: Path) -> None:

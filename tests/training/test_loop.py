@@ -9,8 +9,9 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from tailor.errors import RunFolderError, TrainingError
+from tailor.records import TrainingResult
 from tailor.serialize import decode, encode
-from tailor.training import Data, Recipe, TrainingResult, accuracy, train
+from tailor.training import Data, Recipe, accuracy, train
 from tailor.training.loop import _schedule
 
 RECIPE = Recipe(name="test", epochs=4, learning_rate=0.05, batch_size=32, ema_decay=0.9, precision="fp32")

@@ -16,37 +16,18 @@ from tailor.records import (
     RunConfig,
     SearchSummary,
     Stages,
+    TrainingResult,
     Trial,
     Verdict,
     WidthsRecord,
 )
 from tailor.serialize import decode, read_record
 
-__all__ = ["Epoch", "RunRecords", "TrainingResult", "read_run"]
+__all__ = ["RunRecords", "read_run"]
 
 T = TypeVar("T")
 
 _JOURNAL = "trials.jsonl"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Epoch:
-    """One epoch of fine-tuning: mean loss, held-out top-1 (0 to 1), learning rate at its end, seconds."""
-
-    epoch: int
-    loss: float
-    heldout_accuracy: float
-    learning_rate: float
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingResult:
-    """The part of training's record of this name that the report shows; the record itself lives beside torch."""
-
-    precision: str
-    distilled: bool
-    history: tuple[Epoch, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from tailor.training.data import Data
 from tailor.training.evaluate import accuracy
 from tailor.training.evaluator import AccuracyEvaluator
-from tailor.training.loop import Epoch, TrainingResult, train
+from tailor.training.loop import train
 from tailor.training.precision import training_device
 from tailor.training.recalibrate import recalibrate
 from tailor.training.recipes import RECIPES, Recipe, recipe_named
@@ -13,9 +13,7 @@ __all__ = [
     "RECIPES",
     "AccuracyEvaluator",
     "Data",
-    "Epoch",
     "Recipe",
-    "TrainingResult",
     "accuracy",
     "load_data",
     "recalibrate",

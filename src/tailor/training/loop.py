@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tailor.errors import TrainingError
+from tailor.records import Epoch, TrainingResult
 from tailor.serialize import decode, encode
 from tailor.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tailor.training.data import Data
@@ -28,31 +29,9 @@ from tailor.training.modes import channels_last, mode_kept, seeded
 from tailor.training.precision import autocast, resolve_precision
 from tailor.training.recipes import Recipe
 
-__all__ = ["Epoch", "Progress", "TrainingResult", "train"]
+__all__ = ["Progress", "train"]
 
 Progress = Callable[[str, int, int], None]  # (what is going on, steps done, steps in all)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Epoch:
-    """One epoch: mean training loss, held-out accuracy (0 to 1), the learning rate at its end, seconds."""
-
-    epoch: int
-    loss: float
-    heldout_accuracy: float
-    learning_rate: float
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingResult:
-    """What a training did; `resumed_from` counts the epochs that a checkpoint brought along."""
-
-    recipe: Recipe
-    precision: str
-    distilled: bool
-    history: tuple[Epoch, ...]
-    resumed_from: int = 0
 
 
 def train(
@@ -88,7 +67,6 @@ def train(
                 session.save(checkpoint, history)
             session.finish()
     return TrainingResult(
-        recipe=recipe,
         precision=precision,
         distilled=teacher is not None,
         history=tuple(history),
