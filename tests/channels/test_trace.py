@@ -242,3 +242,25 @@ def test_what_a_forward_does_to_its_own_state_does_not_reach_the_model() -> None
     cut(net, graph, random_plan(graph, 0))
     assert float(net[0].calls) == 1
     assert (net[0].seen, net[0].last) == (1, before["last"])
+
+
+class PicksByPosition(nn.Module):
+    """Gates all channels by the fourth one, which is another channel once an earlier one is gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 16, 3, padding=1)
+        self.second = nn.Conv2d(16, 8, 1)
+        self.classifier = nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.first(x))
+        x = x * torch.sigmoid(x[:, 3]).unsqueeze(1)
+        return self.classifier(self.second(x).mean((2, 3)))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_channels_picked_by_position_are_pinned_whatever_the_seed(seed: int) -> None:
+    graph = trace(PicksByPosition(), torch.randn(1, 3, 8, 8), seed=seed)
+    assert graph["first"].pinned is not None
+    assert graph["second"].pinned is None

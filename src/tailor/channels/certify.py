@@ -16,13 +16,20 @@ __all__ = ["blame", "certified"]
 Test = Callable[[Sequence[str]], Finding]
 
 
-def certified(graph: ChannelGraph, proof: Proof, seed: int) -> ChannelGraph:
-    """The graph with every group pinned whose cut breaks the law."""
+def certified(graph: ChannelGraph, proof: Proof, seed: int, *, thorough: bool) -> ChannelGraph:
+    """The graph with every group pinned whose cut breaks the law.
+
+    One random cut tells code that holds a count. Code that picks channels by position may survive it by luck: then
+    `thorough` adds the complement, so that every unit is removed once, as far as the bounds allow.
+    """
     names = [group.name for group in graph.prunable if group.smallest < group.width]
     if not names:
         return graph
     plan = _random_plan(graph, seed)
-    failures = _convicted(graph, names, lambda suspects: proof.check(_only(graph, plan, suspects)))
+    failures: dict[str, Finding] = {}
+    for chosen in (plan, _complement(graph, plan)) if thorough else (plan,):
+        left = [name for name in names if name not in failures]
+        failures |= _convicted(graph, left, _test(graph, chosen, proof))
     groups = [
         replace(group, pinned=_reason(failures[group.name])) if group.name in failures else group
         for group in graph.groups
@@ -40,12 +47,17 @@ def _reason(finding: Finding) -> str:
 def blame(graph: ChannelGraph, plan: KeepPlan, proof: Proof, finding: Finding) -> ProofError:
     """The error of a cut that breaks the law, naming the groups found by halving."""
     shortened = [g.name for g in graph.groups if len(plan.kept[g.name]) < g.width]
-    found = _convicted(graph, shortened, lambda suspects: proof.check(_only(graph, plan, suspects)))
+    found = _convicted(graph, shortened, _test(graph, plan, proof))
     guilty = list(found) or shortened
     names = ", ".join(repr(name) for name in guilty[:5]) + (" ..." if len(guilty) > 5 else "")
     return ProofError(
         f"the cut network is not the masked dense one ({finding.detail}); pin group {names}", value=guilty
     )
+
+
+def _test(graph: ChannelGraph, plan: KeepPlan, proof: Proof) -> Test:
+    """What the law says when only the suspects are cut as the plan has it."""
+    return lambda suspects: proof.check(_only(graph, plan, suspects))
 
 
 def _convicted(graph: ChannelGraph, names: Sequence[str], test: Test) -> dict[str, Finding]:
@@ -99,6 +111,17 @@ def _random_plan(graph: ChannelGraph, seed: int) -> KeepPlan:
         order = torch.randperm(group.width, generator=generator)
         kept[group.name] = tuple(sorted(order[:width].tolist()))
     return KeepPlan(fingerprint=graph.fingerprint, kept=kept)
+
+
+def _complement(graph: ChannelGraph, plan: KeepPlan) -> KeepPlan:
+    """Keeps what the plan removes, and as many of the others as the bounds ask for."""
+    kept = {}
+    for group in graph.groups:
+        chosen = set(plan.kept[group.name])
+        gone = [unit for unit in range(group.width) if unit not in chosen]
+        least = max(group.smallest, -(-len(gone) // group.quantum) * group.quantum)
+        kept[group.name] = tuple(sorted([*gone, *plan.kept[group.name][: max(0, least - len(gone))]]))
+    return KeepPlan(fingerprint=plan.fingerprint, kept=kept)
 
 
 def _only(graph: ChannelGraph, plan: KeepPlan, chosen: Iterable[str]) -> KeepPlan:

@@ -18,7 +18,18 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-__all__ = ["Ledger", "Pin", "Unions", "channel_vector", "common_shape", "module_name", "slim", "varies", "varying"]
+__all__ = [
+    "Ledger",
+    "Pin",
+    "Unions",
+    "channel_vector",
+    "common_shape",
+    "distinct",
+    "module_name",
+    "slim",
+    "varies",
+    "varying",
+]
 
 
 def common_shape(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
@@ -76,6 +87,7 @@ class Ledger:
         self.pins: list[Pin] = []
         self.residual: list[npt.NDArray[np.int64]] = []
         self.mixing: list[Pin] = []
+        self.positional = False  # some channels were picked by their position, which a cut may shift
         self._next = 1
         self._pairs: list[npt.NDArray[np.int64]] = []
 

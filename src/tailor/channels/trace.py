@@ -70,7 +70,7 @@ def trace(
     layers = layers_of(run.layers, groups, inputs.batch_size)
     graph = ChannelGraph(groups=groups, layers=layers, tensors=_tensors(model), example=example_inputs)
     graph = _with_bounds(_with_pins(graph, model, pin), min_width, quantum)
-    return certified(graph, Proof(stand, graph), seed)
+    return certified(graph, Proof(stand, graph), seed, thorough=run.ledger.positional)
 
 
 def cut(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from tailor.channels.identity import Ledger, slim, varies, varying
+from tailor.channels.identity import Ledger, distinct, slim, varies, varying
 from tailor.channels.rules.arithmetic import combine
 from tailor.channels.rules.call import Call, Follower, Rule, null_track, tensors_in
 
@@ -31,6 +31,17 @@ def _move(run: Follower, call: Call) -> None:
     for number, out in enumerate(outs):
         run.follow(out, tuple(slim(pieces[number]) for pieces in moved))
         run.derive(out, source)
+    if call.name in _PICKED:
+        _note_picks(run, source, outs[0])
+
+
+def _note_picks(run: Follower, source: Tensor, piece: Tensor) -> None:
+    """Remember that code picks channels by position, unless it takes all of them in their order."""
+    for track, part in zip(run.tracks(source), run.tracks(piece), strict=True):
+        if part.shape == track.shape and torch.equal(part, track):
+            continue
+        if len(distinct(part)) < len(distinct(track)) or (part.shape == track.shape and varying(track)):
+            run.ledger.positional = True
 
 
 def _at_hand(argument: object) -> object:
@@ -88,6 +99,8 @@ def _pieces(run: Follower, call: Call) -> None:
         for out in outs[1:]:
             for one, other in zip(run.tracks(outs[0]), run.tracks(out), strict=True):
                 run.ledger.tie(one, other)
+    else:
+        _note_picks(run, call.inputs[0], outs[0])
 
 
 def _slice(run: Follower, call: Call) -> None:
@@ -95,7 +108,11 @@ def _slice(run: Follower, call: Call) -> None:
     _move(run, call)
     source, dim = call.args["self"], call.args.get("dim", 0) % call.args["self"].ndim
     length, size = call.out.shape[dim], source.shape[dim]
-    if call.args.get("step", 1) == 1 and 0 < length < size and size % length == 0:
+    if not length or length == size:
+        return
+    if call.args.get("step", 1) != 1 or size % length or length == 1:
+        _note_picks(run, source, call.out)
+    else:
         for track, piece in zip(run.tracks(source), run.tracks(call.out), strict=True):
             if varies(track, dim):
                 run.ledger.tie(piece, track.narrow(dim, 0, length))
@@ -169,6 +186,7 @@ def _copy_into(run: Follower, call: Call) -> None:
 
 
 _PASSED = "clone alias detach _to_copy lift_fresh contiguous to"
+_PICKED = frozenset({"select", "index_select", "roll"})
 _MOVED = """permute transpose t squeeze squeeze_ unsqueeze select expand flip roll repeat
     pixel_shuffle pixel_unshuffle channel_shuffle index_select unfold"""
 _VIEWED = "view _unsafe_view reshape _reshape_alias"
