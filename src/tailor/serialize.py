@@ -49,6 +49,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
+            os.chmod(name, 0o666 & ~_umask())  # temporary files are private, results are the user's to share
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -56,6 +57,13 @@ def write_bytes(path: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _umask() -> int:
+    """The process's file mode mask; the system tells it only while changing it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def write_record(path: Path, record: Any) -> None:

@@ -14,7 +14,7 @@ from tailor.engines import open_device
 from tailor.errors import MeasurementError, NothingToPruneError
 from tailor.latency.candidates import draw_networks, group_candidates
 from tailor.latency.fitting import fit_factored
-from tailor.latency.profile import NetworkProbe, Profile
+from tailor.latency.profile import LayerStaircase, NetworkProbe, Profile
 from tailor.profiling.layers import LayerTimer, Progress
 from tailor.profiling.networks import NetworkTimer
 from tailor.profiling.probes import NetworkProbes
@@ -26,6 +26,7 @@ from tailor.timing import aa_resolution, claimable_step, settings_named, summary
 __all__ = ["profile"]
 
 _DENSE_ATTEMPTS, _QUIET = 3, 0.02  # sessions at most, and the resolution that needs no other
+_TOO_NOISY = 0.05  # a resolution at which a missing step says nothing about the network
 _DENSE_SECONDS = 20.0  # the profile wants the dense latency, not a publishable one: verification measures again
 _NETWORK_SECONDS = (12.0, 450.0, 240.0)  # time for whole networks: base, per second of dense latency, most
 _LAYER_SECONDS = (8.0, 120.0, 90.0)  # time for lone layers, likewise
@@ -72,27 +73,31 @@ def profile(  # noqa: PLR0913  what is profiled, where, and how thoroughly
     dense = _time_dense(timer, environment, database, settings)
     say("dense network", 1, 1)
     layers = LayerTimer(
-        device=device, environment=environment, database=database, batch_size=target.batch_size,
-        settings=settings_named("quick", seed=seed), seed=seed, progress=say,
+        device=device,
+        environment=environment,
+        database=database,
+        batch_size=target.batch_size,
+        settings=settings_named("quick", seed=seed),
+        seed=seed,
+        progress=say,
     )
-    staircases = find_stairs(
-        plan_stairs(graph), layers, resolution=dense.resolution, seconds=_seconds(_LAYER_SECONDS, dense),
-        ns_per_mac=dense.interval.value / max(1, graph.macs(graph.dense_widths) * target.batch_size),
-        dense_shapes=[layer.shape for layer in graph.layers],
-    )
+    staircases = _staircases(graph, layers, dense, target)
     candidates = group_candidates(graph, stairs_by_layer(staircases), dense.resolution)
     _require_choice(candidates, dense.resolution, target)
     probes = NetworkProbes(timer=timer, environment=environment, database=database, seed=seed, progress=say)
     times = probes.time(
         draw_networks(candidates, networks, seed),
-        seconds=_seconds(_NETWORK_SECONDS, dense), dense_seconds=dense.interval.value / 1e9,
+        seconds=_seconds(_NETWORK_SECONDS, dense),
+        dense_seconds=dense.interval.value / 1e9,
     )
     samples = [(widths, round(found.ratio * dense.interval.value), found.noise) for widths, found in times.items()]
     fit = fit_factored(
         graph.layers,
         lone_layers(graph, staircases, {shape: found.ns for shape, found in layers.times.items()}),
         [*samples, (graph.dense_widths, round(dense.interval.value), 0.0)],
-        dense=graph.dense_widths, dense_ns=round(dense.interval.value), seed=seed,
+        dense=graph.dense_widths,
+        dense_ns=round(dense.interval.value),
+        seed=seed,
     )
     return Profile(
         target=target,
@@ -112,6 +117,20 @@ def profile(  # noqa: PLR0913  what is profiled, where, and how thoroughly
         layer_probes=layers.measured,
         layer_probes_found=layers.found,
         seconds=time.perf_counter() - started,
+    )
+
+
+def _staircases(
+    graph: ChannelGraph, layers: LayerTimer, dense: _Dense, target: Target
+) -> tuple[LayerStaircase, ...]:
+    """The stairs of every distinct layer shape, within a time that grows with the dense latency."""
+    return find_stairs(
+        plan_stairs(graph),
+        layers,
+        resolution=dense.resolution,
+        seconds=_seconds(_LAYER_SECONDS, dense),
+        ns_per_mac=dense.interval.value / max(1, graph.macs(graph.dense_widths) * target.batch_size),
+        dense_shapes=[layer.shape for layer in graph.layers],
     )
 
 
@@ -156,6 +175,12 @@ def _require_choice(candidates: Mapping[str, tuple[int, ...]], resolution: float
     """Refuse to search where no group has a second width."""
     if all(len(widths) == 1 for widths in candidates.values()):
         step = claimable_step(resolution)
+        if resolution > _TOO_NOISY:
+            raise MeasurementError(
+                f"this host is too noisy to see a step: two copies of the network differed by {resolution:.1%} "
+                f"({target}); stop what else runs here and try again",
+                value=resolution,
+            )
         raise NothingToPruneError(
             f"no group makes its layers faster by {step:.1%} or more when narrowed ({target}); "
             "try a larger batch or input",
