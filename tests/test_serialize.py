@@ -1,6 +1,8 @@
 """Records come back equal; damaged, foreign or newer files are refused; no reader sees half a file."""
 
 import os
+import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
