@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tailor.engines.allocator import allocator_fact, memory_kept
 from tailor.engines.host import available_cores, host_facts
 from tailor.errors import InvalidOptionError, MeasurementError
 from tailor.protocols import Subject
@@ -72,6 +73,7 @@ class TorchEager:
             "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
             "onednn": str(_onednn_in_use()),
+            "allocator": allocator_fact(),
         }
         return Environment(facts={**facts, **(_cuda_facts(self._device) if self._device.type == "cuda" else {})})
 
@@ -154,7 +156,7 @@ class TorchEager:
         """The target's threads, no gradients, and the random state put back afterwards."""
         threads = torch.get_num_threads()
         devices = [self._device] if self._device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), torch.inference_mode():
+        with torch.random.fork_rng(devices=devices), torch.inference_mode(), memory_kept():
             torch.set_num_threads(self.target.threads)
             try:
                 yield
