@@ -88,7 +88,7 @@ def restore(dense: nn.Module, folder: Path) -> nn.Module:
     replaced: dict[str, Tensor] = {}
     for path, tensor in saved.items():
         old = own[path]
-        moved = tensor.to(device=old.device)
+        moved = tensor.to(device=old.device, copy=True)  # off the file's mapping, whose alignment kernels may dislike
         replaced[path] = (
             nn.Parameter(moved, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else moved
         )

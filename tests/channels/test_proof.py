@@ -16,7 +16,7 @@ from torch import nn
 
 from tailor.channels import cut, trace
 from tailor.channels.certify import _guilty
-from tailor.channels.proof import Finding
+from tailor.channels.proof import Finding, Proof
 from tailor.channels.rules import RULES, Call, Follower, Rule
 from tailor.errors import ProofError
 from tailor.spec import ChannelGraph, ChannelGroup, replace_groups
@@ -39,7 +39,11 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Break:
 @pytest.fixture
 def believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A trace whose certificate is not asked for: what it claims is believed."""
-    monkeypatch.setattr(sys.modules["tailor.channels.trace"], "certified", lambda graph, proof, seed: graph)
+
+    def take_its_word(graph: ChannelGraph, proof: Proof, seed: int, *, thorough: bool) -> ChannelGraph:
+        return graph
+
+    monkeypatch.setattr(sys.modules["tailor.channels.trace"], "certified", take_its_word)
 
 
 def untied_norm(run: Follower, call: Call) -> None:
