@@ -124,7 +124,8 @@ def _calibrating(model: nn.Module, generator: torch.Generator) -> Iterator[None]
         with _disable_current_modes():  # not part of the network, so nobody who watches may see it
             x = args[0].detach()
             step = max(1, round((x.numel() / x.shape[1] / 512) ** (1 / max(1, x.ndim - 2))))
-            x = x[(slice(None), slice(None), *[slice(None, None, step)] * (x.ndim - 2))].float()  # enough to estimate
+            window = (slice(None), slice(None), *[slice(None, None, step)] * (x.ndim - 2))
+            x = x[window].float()  # enough to estimate
             dims = [dim for dim in range(x.ndim) if dim != 1]
             variance, mean = torch.var_mean(x, dims, correction=0)
             spread = (variance.mean() + mean.var(correction=0)).clamp_min(1e-3)
