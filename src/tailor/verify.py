@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +165,6 @@ class _Timed:
 
 def _measure(job: VerifyJob, pruned: nn.Module, session: int) -> _Timed:
     """One session with fresh instances of both networks in shuffled rounds."""
-    from dataclasses import replace
-
     modules = {f"dense {n}": job.dense for n in range(job.instances)}
     modules |= {f"pruned {n}": pruned for n in range(job.instances)}
     subjects = [network_subject(key, net, job.example_inputs, job.target.batch_size) for key, net in modules.items()]

@@ -1,9 +1,9 @@
 """One well-defined state of the C allocator while timing: memory that was freed is kept for the next call.
 
 By default glibc hands large freed blocks back to the system and asks for them again at the next call, page by page;
-when it does so depends on what else the process has allocated before. Where activations are large (ResNet-56 at batch
-128: 29 500 page faults and a sixth of the time per call) a young process pays and an old one does not, and a narrower
-network stays below the threshold: ratios would depend on the age of the process.
+when it does so depends on what else the process has allocated before. With large activations a young process pays for
+that and an old one does not, and a narrower network may stay below the threshold: ratios would depend on the age of the
+process (benchmarks/allocator.py).
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def begin(request: PruneRequest, console: Reporter) -> Line:
     method = _method(request)
     settings = settings_named(request.protocol, seed=request.seed)
     environment = open_device(request.target).environment()
-    if request.latency_mode == "measured" and request.fitness is None:
+    if method.latency == "measured":
         console.say("every structure is timed whole: the search takes longer than with predicted latencies")
     console.stage(f"trace {_model_name(request)}")
     graph = trace(

@@ -18,6 +18,7 @@ from tailor.verify import VerifyJob, outputs_on, verify
 __all__ = ["judge", "reductions_of", "refined", "verified"]
 
 RECALIBRATION_IMAGES = 4096
+CHECKPOINT = "checkpoint"
 
 
 def refined(line: Line, keep: KeepPlan) -> tuple[nn.Module, Stages]:
@@ -48,7 +49,7 @@ def refined(line: Line, keep: KeepPlan) -> tuple[nn.Module, Stages]:
             teacher=request.model,
             device=device,
             progress=line.console.progress,
-            checkpoint=line.folder.path / "checkpoint",
+            checkpoint=line.folder.path / CHECKPOINT,
         )
         line.folder.store("training", history)
         stages = replace(stages, fine_tuned=top1(small))
@@ -59,6 +60,7 @@ def refined(line: Line, keep: KeepPlan) -> tuple[nn.Module, Stages]:
         line.console.say(f"{flushed} denormal weights set to zero: they slow CPUs down")
     line.folder.store("stages", stages)
     persist.save(small, line.folder.path, name=request.model_spec, num_classes=data.num_classes)
+    (line.folder.path / CHECKPOINT).unlink(missing_ok=True)  # as large as the network three times over
     return small, stages
 
 

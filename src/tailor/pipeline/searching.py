@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from tailor.channels import cut
 from tailor.database import Database
@@ -81,6 +83,7 @@ def searched(line: Line, profiled: Profile) -> KeepPlan:
     )
     _check_reachable(line, timer, candidates, dense_ns, limit)
     result = _search(line, profiled, timer, candidates, limit)
+    require_scored(result, limit)
     line.console.stage("measure the finalists")
     finalists = choose(result.trials, timer, dense_ns, limit)
     keep, winner = _confirmed(line, finalists)
@@ -168,6 +171,21 @@ def _search(
     return result
 
 
+def require_scored(result: SearchResult, limit: int) -> None:
+    """Refuse to go on when every structure was over the limit as measured, and say what the fastest one takes.
+
+    Raises:
+        BudgetUnreachableError: no structure was scored.
+    """
+    fastest = result.fastest
+    if result.best is None and fastest is not None:
+        raise BudgetUnreachableError(
+            f"none of {len(result.trials)} structures kept {limit / 1e6:.3f} ms: the fastest one takes "
+            f"{fastest.latency.ns / 1e6:.3f} ms ({fastest.latency.source}); ask for more time or search longer",
+            value=fastest.latency.ns,
+        )
+
+
 def _cautious(limit: int, profiled: Profile, candidates: Mapping[str, tuple[int, ...]]) -> int:
     """The limit less the prediction's 90 % error, so that what is found keeps the budget when it is measured."""
     narrowest = Widths({group: widths[0] for group, widths in candidates.items()})
@@ -181,7 +199,8 @@ def _confirmed(line: Line, finalists: Sequence[Finalist]) -> tuple[KeepPlan, Fin
     for finalist in finalists[:FRESH_TRIES]:
         keep = line.ranking.keep(Widths(finalist.trial.widths))
         small = cut(line.request.model, line.graph, keep)
-        verdict = judge(line, small, line.folder.path / "finalist", data=None)
+        with tempfile.TemporaryDirectory() as place:
+            verdict = judge(line, small, Path(place), data=None)
         line.console.say(f"structure {finalist.trial.number}: {verdict.outcome.value}, {verdict.reason}")
         if verdict.outcome is Outcome.PASS:
             return keep, finalist
