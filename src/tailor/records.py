@@ -24,6 +24,7 @@ __all__ = [
     "GroupSummary",
     "Interval",
     "Measurement",
+    "NodeTime",
     "Outcome",
     "Reductions",
     "RunConfig",
@@ -101,6 +102,22 @@ class Measurement:
     def median_ns(self) -> int:
         """Median of the samples."""
         return round(statistics.median(self.samples_ns))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeTime:
+    """What one node of a running network took, by the engine's own account: mean ns per call.
+
+    `layer` is the path of the module whose work it is, None for work that belongs to no single module (layout changes,
+    additions); a node that fuses several modules names the convolution or linear layer. `kernel` is the engine's own
+    name of the implementation, "" where it does not say.
+    """
+
+    name: str
+    layer: str | None
+    kind: str
+    kernel: str
+    ns: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

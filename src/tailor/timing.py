@@ -93,7 +93,7 @@ def settings_named(name: str, *, seed: int = 0) -> TimingSettings:
 
 
 def sample_rounds(
-    calls: Mapping[str, Callable[[], None]],
+    calls: Mapping[str, Callable[[], object]],
     settings: TimingSettings,
     *,
     clock: Callable[[], int] = time.perf_counter_ns,
@@ -136,7 +136,7 @@ def sample_rounds(
 class _Session:
     """The state of one timing session."""
 
-    calls: dict[str, Callable[[], None]]
+    calls: dict[str, Callable[[], object]]
     settings: TimingSettings
     clock: Callable[[], int]
     sync: Callable[[], None]
@@ -220,7 +220,7 @@ class _Session:
         self.shortest[name] = min(ns, self.shortest.get(name, ns))
         return ns
 
-    def _take(self, call: Callable[[], None], count: int) -> tuple[int, int]:
+    def _take(self, call: Callable[[], object], count: int) -> tuple[int, int]:
         """Nanoseconds that `count` calls took, and how many of these the core worked for somebody else."""
         self.sync()
         used = self.busy() if self.busy is not None else 0

@@ -15,7 +15,7 @@ import cloudpickle
 import torch
 from torch import Tensor, nn
 
-from tailor.channels.run import as_inputs, call_model, output_tensors, quiet
+from tailor.calling import as_inputs, call_model, output_tensors, quiet
 from tailor.engines import open_device
 from tailor.engines.subjects import network_subject
 from tailor.errors import MeasurementError

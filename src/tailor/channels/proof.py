@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tailor.calling import FORWARD_ERRORS, Inputs, first_words, output_tensors, quiet
 from tailor.channels.copying import named_tensors
 from tailor.channels.cut import Positions, assemble, kept_positions, shortened_tensors
-from tailor.channels.run import FORWARD_ERRORS, Inputs, first_words, output_tensors, quiet
 from tailor.channels.stress import Stressed
 from tailor.spec import ChannelGraph, KeepPlan
 

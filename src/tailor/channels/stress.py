@@ -19,8 +19,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map
 
+from tailor.calling import Inputs, call_model, output_tensors, quiet
 from tailor.channels.copying import duplicate, named_tensors
-from tailor.channels.run import Inputs, call_model, output_tensors, quiet
 from tailor.errors import TraceError
 
 __all__ = ["TOLERANCE", "Stressed", "stressed"]

@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 from torch import nn
 
+from tailor.calling import as_inputs
 from tailor.channels.certify import blame, certified
 from tailor.channels.cut import build
 from tailor.channels.grouping import groups_of
 from tailor.channels.identity import module_name
 from tailor.channels.layers import layers_of
 from tailor.channels.proof import Proof
-from tailor.channels.run import Run, as_inputs
+from tailor.channels.run import Run
 from tailor.channels.stress import stressed
 from tailor.errors import InvalidOptionError, UnknownNameError
 from tailor.spec import ChannelGraph, ChannelGroup, KeepPlan, TensorSpec, replace_groups

@@ -1,33 +1,38 @@
-"""One file per runtime behind the Device protocol; `open_device` picks the one that a target names."""
+"""One file per runtime; `open_device` makes a Device of the one that a target names."""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 from tailor.errors import UnknownNameError
 from tailor.spec import Target
 
 if TYPE_CHECKING:
-    from tailor.protocols import Device
+    from tailor.engines.bench import Bench
 
 __all__ = ["ENGINES", "open_device"]
 
-ENGINES = ("torch",)
-_NOT_BUILT_YET = ("cuda-graph", "onnxruntime", "openvino", "tensorrt", "torch-compile")
+# Name -> module and class of its Runtime; imported when asked for, because each brings a library along.
+_RUNTIMES = {
+    "torch": ("tailor.engines.torch_eager", "TorchEager"),
+}
+ENGINES = tuple(_RUNTIMES)
 
 
-def open_device(target: Target) -> Device:
+def open_device(target: Target) -> Bench:
     """The engine on the hardware that the target names, ready to measure.
 
     Raises:
-        UnknownNameError: no such engine, or one that is not built yet.
+        UnknownNameError: no such engine.
+        MissingDependencyError: the engine's library is not installed; says how to install it.
         InvalidOptionError: an option of the target that the engine does not know, or more threads than cores.
         MeasurementError: the hardware is not there.
     """
-    if target.engine in _NOT_BUILT_YET:
-        raise UnknownNameError(f"engine {target.engine!r} is not built yet; use torch", value=target.engine)
-    if target.engine not in ENGINES:
+    if target.engine not in _RUNTIMES:
         raise UnknownNameError(f"no engine {target.engine!r}; there is {', '.join(ENGINES)}", value=target.engine)
-    from tailor.engines.torch_eager import TorchEager
+    from tailor.engines.bench import Bench
 
-    return TorchEager(target)
+    module, name = _RUNTIMES[target.engine]
+    runtime = getattr(importlib.import_module(module), name)(target)
+    return Bench(runtime)
