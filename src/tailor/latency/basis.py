@@ -1,0 +1,108 @@
+"""What the latency of one layer may be made of: padded channels, products, alignment, and weights out of the cache.
+
+Kernels pad channels to their block, jump to another implementation at counts that are no multiple of it, and wait for
+weights once the network's weights outgrow a cache. Every term is non-negative and grows with the channels, so that
+a non-negative combination of them is a believable latency wherever it is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["DENSE_TERMS", "DEPTHWISE_TERMS", "FOOTPRINT_STEPS", "Term", "footprint_share", "term_named", "term_values"]
+
+FloatArray = npt.NDArray[np.float64]
+
+_BLOCKS = (1, 4, 8, 16, 32, 48, 64)  # channel blocks of today's kernels; 1 is no padding
+_PAIRS = (
+    (1, 1), (1, 4), (1, 8), (1, 16), (1, 32), (1, 48), (1, 64), (4, 4), (4, 16), (8, 1), (8, 8), (16, 1), (16, 8),
+    (16, 16), (16, 32), (16, 48), (16, 64), (32, 32), (64, 16), (64, 64),
+)  # blocks of inputs and outputs whose padded product is tried: no kernel uses them all
+_ALIGNMENTS = (4, 16)
+# Megabytes of weights over which the cost of fetching one rises: from inside a core's cache to main memory.
+FOOTPRINT_STEPS = ((0.5, 1.0), (1.0, 2.0), (2.0, 4.0), (4.0, 8.0), (8.0, 16.0), (16.0, 32.0), (32.0, 64.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """One term of a layer's latency; `kind` says which, the numbers are its channel blocks.
+
+    "constant" · "outputs": padded outputs · "inputs": padded inputs · "product": padded inputs x padded outputs ·
+    "odd outputs", "odd inputs": the channels where they are no multiple of the block, else 0 · "odd in product",
+    "odd out product", "even in product": inputs x outputs where the inputs (outputs) are no (are a) multiple ·
+    "even product": where both are · "fetched": inputs x outputs times how far the network's weights have left a cache.
+    """
+
+    kind: str
+    inputs: int = 1
+    outputs: int = 1
+
+    @property
+    def name(self) -> str:
+        """Unique text: the key of the term's coefficient in a stored model."""
+        return f"{self.kind} {self.inputs} {self.outputs}"
+
+
+def term_named(name: str) -> Term:
+    """The term with this name."""
+    kind, inputs, outputs = name.rsplit(" ", 2)
+    return Term(kind=kind, inputs=int(inputs), outputs=int(outputs))
+
+
+def _outputs() -> list[Term]:
+    padded = [Term(kind="outputs", outputs=block) for block in _BLOCKS]
+    return padded + [Term(kind="odd outputs", outputs=block) for block in _ALIGNMENTS]
+
+
+def _both() -> list[Term]:
+    terms = [Term(kind="inputs", inputs=block) for block in _BLOCKS]
+    terms += [Term(kind="product", inputs=a, outputs=b) for a, b in _PAIRS]
+    for block in _ALIGNMENTS:
+        terms += [Term(kind="odd inputs", inputs=block), Term(kind="odd in product", inputs=block)]
+        terms += [Term(kind="even in product", inputs=block), Term(kind="odd out product", outputs=block)]
+    terms.append(Term(kind="even product", inputs=16, outputs=16))
+    return terms + [Term(kind="fetched", inputs=step) for step in range(len(FOOTPRINT_STEPS))]
+
+
+DEPTHWISE_TERMS: tuple[Term, ...] = (Term(kind="constant"), *_outputs())  # inputs and outputs move together
+DENSE_TERMS: tuple[Term, ...] = (*DEPTHWISE_TERMS, *_both())
+
+
+def term_values(terms: Sequence[Term], inputs: FloatArray, outputs: FloatArray, megabytes: FloatArray) -> FloatArray:
+    """Every term at every sample, shape [samples, terms].
+
+    `inputs` and `outputs` are channel counts, `megabytes` the weights of the whole network, each of shape [samples].
+    """
+    return np.stack([_value(term, inputs, outputs, megabytes) for term in terms], axis=1)
+
+
+def footprint_share(step: int, megabytes: FloatArray) -> FloatArray:
+    """How far (0 to 1) weights of this size have crossed a step."""
+    low, high = FOOTPRINT_STEPS[step]
+    share: FloatArray = np.clip((megabytes - low) / (high - low), 0.0, 1.0)
+    return share
+
+
+def _value(term: Term, inputs: FloatArray, outputs: FloatArray, megabytes: FloatArray) -> FloatArray:
+    a, b = term.inputs, term.outputs
+    product = inputs * outputs
+    if term.kind == "fetched":
+        return product * footprint_share(a, megabytes)
+    padded_in, padded_out = np.ceil(inputs / a) * a, np.ceil(outputs / b) * b
+    values: dict[str, FloatArray] = {
+        "constant": np.ones_like(inputs),
+        "outputs": padded_out,
+        "inputs": padded_in,
+        "product": padded_in * padded_out,
+        "odd outputs": np.where(outputs == padded_out, 0.0, outputs),
+        "odd inputs": np.where(inputs == padded_in, 0.0, inputs),
+        "odd in product": np.where(inputs == padded_in, 0.0, product),
+        "odd out product": np.where(outputs == padded_out, 0.0, product),
+        "even in product": np.where(inputs == padded_in, product, 0.0),
+        "even product": np.where((inputs == padded_in) & (outputs == padded_out), product, 0.0),
+    }
+    return values[term.kind]

@@ -1,0 +1,170 @@
+"""The latency of one layer over its two channel counts, learned from what it took inside whole networks.
+
+A kernel's cost is a combination of padded products (see `basis`); where the engine changes the kernel, the combination
+changes with it. So a surface is a small tree: its splits ask what engines ask (is the count a multiple of the block, is
+it small), its leaves are non-negative combinations, each fitted robustly to the samples that fall into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tailor.errors import MeasurementError
+from tailor.latency.basis import DENSE_TERMS, DEPTHWISE_TERMS, FloatArray, Term, term_named, term_values
+from tailor.latency.robust import clipped_error, non_negative_fit
+
+__all__ = ["Rule", "Samples", "Surface", "fit_surface", "surface_ns"]
+
+BoolArray = npt.NDArray[np.bool_]
+
+_DEPTH = 2  # splits on the way to a leaf: more found nothing on 16 networks and engines
+_FEWEST = 60  # samples of a leaf
+_GAIN = 0.93  # a split must bring the error of unseen samples below this share of it
+_MOST_SAMPLES = 900  # a layer that stands in a network ten times tells no more with every further sample
+_FOLDS = 3
+_BLOCKS = (4, 8, 16)
+_QUANTILES = (0.2, 0.4, 0.6, 0.8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A question about channel counts: "inputs", "outputs" or "both" are a multiple of, or at most, a number."""
+
+    axis: str
+    question: str  # "multiple of" or "at most"
+    number: int
+
+    def answers(self, inputs: FloatArray, outputs: FloatArray) -> BoolArray:
+        """Where the answer is yes, shape [samples]."""
+        asked = [counts for name, counts in (("inputs", inputs), ("outputs", outputs)) if self.axis in (name, "both")]
+        if self.question == "at most":
+            answers = [counts <= self.number for counts in asked]
+        else:
+            answers = [counts % self.number == 0 for counts in asked]
+        both: BoolArray = np.logical_and.reduce(answers)
+        return both
+
+    def __str__(self) -> str:
+        return f"{self.axis} {self.question} {self.number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surface:
+    """A leaf (`coefficients` in ns per term, by the term's name) or a split (`rule`, and the surfaces behind it)."""
+
+    coefficients: Mapping[str, float] | None = None
+    rule: Rule | None = None
+    yes: Surface | None = None
+    no: Surface | None = None
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The questions it asks, from the top."""
+        if self.rule is None or self.yes is None or self.no is None:
+            return ()
+        return (self.rule, *self.yes.rules, *self.no.rules)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Samples:
+    """What layers of one kind took: arrays of shape [samples]; `megabytes` are the weights of the network around."""
+
+    inputs: FloatArray
+    outputs: FloatArray
+    megabytes: FloatArray
+    ns: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.ns)
+
+    def at(self, chosen: npt.NDArray[np.generic]) -> Samples:
+        """Some of them, by mask or by index."""
+        return Samples(
+            inputs=self.inputs[chosen],
+            outputs=self.outputs[chosen],
+            megabytes=self.megabytes[chosen],
+            ns=self.ns[chosen],
+        )
+
+
+def fit_surface(samples: Samples, *, depthwise: bool, seed: int = 0) -> Surface:
+    """The surface through the samples that predicts unseen ones best among few; outliers hardly count.
+
+    Raises:
+        MeasurementError: there are no samples.
+    """
+    if not len(samples):
+        raise MeasurementError("a latency surface needs samples", value=0)
+    if len(samples) > _MOST_SAMPLES:
+        samples = samples.at(np.random.default_rng(seed).choice(len(samples), _MOST_SAMPLES, replace=False))
+    terms = DEPTHWISE_TERMS if depthwise else DENSE_TERMS
+    values = term_values(terms, samples.inputs, samples.outputs, samples.megabytes)
+    return _Grower(samples=samples, terms=terms, values=values).grow(np.ones(len(samples), dtype=bool), _DEPTH)
+
+
+def surface_ns(surface: Surface, inputs: FloatArray, outputs: FloatArray, megabytes: FloatArray) -> FloatArray:
+    """Latency in ns at every sample, shape [samples]."""
+    if surface.rule is not None and surface.yes is not None and surface.no is not None:
+        answers = surface.rule.answers(inputs, outputs)
+        yes = surface_ns(surface.yes, inputs, outputs, megabytes)
+        return np.where(answers, yes, surface_ns(surface.no, inputs, outputs, megabytes))
+    coefficients = surface.coefficients or {}
+    if not coefficients:
+        return np.zeros_like(inputs)
+    terms = [term_named(name) for name in coefficients]
+    ns: FloatArray = term_values(terms, inputs, outputs, megabytes) @ np.array(list(coefficients.values()))
+    return ns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Grower:
+    samples: Samples
+    terms: Sequence[Term]
+    values: FloatArray
+
+    def grow(self, where: BoolArray, depth: int) -> Surface:
+        """The best split of these samples and what grows behind it, or a leaf."""
+        split = self._best_split(where) if depth and where.sum() >= 2 * _FEWEST else None
+        if split is None:
+            return self._leaf(where)
+        answers = split.answers(self.samples.inputs, self.samples.outputs)
+        return Surface(rule=split, yes=self.grow(where & answers, depth - 1), no=self.grow(where & ~answers, depth - 1))
+
+    def _leaf(self, where: BoolArray) -> Surface:
+        solution = non_negative_fit(self.values[where], self.samples.ns[where])
+        return Surface(
+            coefficients={term.name: float(c) for term, c in zip(self.terms, solution, strict=True) if c > 0}
+        )
+
+    def _best_split(self, where: BoolArray) -> Rule | None:
+        best, found = _GAIN * self._unseen_error(where), None
+        for rule in self._rules(where):
+            answers = rule.answers(self.samples.inputs, self.samples.outputs)
+            yes, no = where & answers, where & ~answers
+            if min(yes.sum(), no.sum()) < _FEWEST:
+                continue
+            error = self._unseen_error(yes) + self._unseen_error(no)
+            if error < best:
+                best, found = error, rule
+        return found
+
+    def _rules(self, where: BoolArray) -> list[Rule]:
+        axes = ("inputs", "outputs", "both")
+        rules = [Rule(axis=axis, question="multiple of", number=block) for axis in axes for block in _BLOCKS]
+        for axis, counts in (("inputs", self.samples.inputs), ("outputs", self.samples.outputs)):
+            numbers = {int(np.quantile(counts[where], share)) for share in _QUANTILES}
+            rules += [Rule(axis=axis, question="at most", number=number) for number in sorted(numbers)]
+        return rules
+
+    def _unseen_error(self, where: BoolArray) -> float:
+        """Summed relative error of samples as the fit to the others of them predicts."""
+        fold, total = np.arange(len(where)) % _FOLDS, 0.0
+        for one in range(_FOLDS):
+            seen, unseen = where & (fold != one), where & (fold == one)
+            solution = non_negative_fit(self.values[seen], self.samples.ns[seen], rounds=2)
+            total += clipped_error(self.values[unseen] @ solution, self.samples.ns[unseen])
+        return total

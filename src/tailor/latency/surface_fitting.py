@@ -1,0 +1,235 @@
+"""Fits a surface model to whole networks that were timed and accounted for, and says how wrong it is on unseen ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.optimize
+
+from tailor.errors import MeasurementError
+from tailor.latency.accounts import NetworkAccount, node_overhead
+from tailor.latency.basis import FOOTPRINT_STEPS, footprint_share
+from tailor.latency.factored import FitError, signature_of
+from tailor.latency.fitting import fit_error
+from tailor.latency.robust import FloatArray, reweighted
+from tailor.latency.surface import Samples, Surface, fit_surface, surface_ns
+from tailor.latency.surface_model import ErrorBand, SurfaceLayer, SurfaceTerms
+from tailor.spec import ChannelGraph, Layer, Widths
+
+__all__ = ["FEWEST_NETWORKS", "AccountedNetwork", "SurfaceFit", "fit_surfaces"]
+
+BoolArray = npt.NDArray[np.bool_]
+
+FEWEST_NETWORKS = 20
+_FOLDS = 5  # every network is predicted by a fit that has seen neither it nor its fifth of the networks
+_PULL = 0.03  # towards one common factor for all surfaces and towards no further terms, per root of the networks
+_FREE = 0.3  # of that pull for the terms that are not surfaces
+_MODEL_ERROR = 0.01  # relative error that the form itself has: measuring a network better than this gains no weight
+_OUTLIER = 0.05
+_ROUNDS = 4
+_LARGEST_COMMON = 1.3  # an engine's account may leave out what takes a little, not what takes a third
+_BANDS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountedNetwork:
+    """A network that was measured: its latency in ns, the relative standard error of that, and its account."""
+
+    widths: Widths
+    ns: int
+    noise: float
+    account: NetworkAccount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurfaceFit:
+    """The fitted terms, their held-out error, and the held-out prediction (ns) of each network in order."""
+
+    terms: SurfaceTerms
+    error: FitError
+    predicted_ns: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Problem:
+    """Every network as arrays: channel counts and accounts of shape [networks, layers], the rest [networks]."""
+
+    layers: tuple[SurfaceLayer, ...]
+    inputs: FloatArray
+    outputs: FloatArray
+    spent: FloatArray  # NaN where a layer has no account
+    elements: FloatArray
+    megabytes: FloatArray
+    ns: FloatArray
+    trust: FloatArray
+
+    @property
+    def kinds(self) -> int:
+        return max(layer.surface for layer in self.layers) + 1
+
+    def columns(self, kind: int) -> list[int]:
+        return [index for index, layer in enumerate(self.layers) if layer.surface == kind]
+
+
+def fit_surfaces(
+    graph: ChannelGraph, networks: Sequence[AccountedNetwork], *, dense_ns: int, seed: int = 0
+) -> SurfaceFit:
+    """Surfaces per kind of layer from the accounts, then factors from the latencies; error by 5-fold hold-out.
+
+    Layers are of one kind when they differ in channel counts alone and stand alike to residual streams (what follows
+    them then is alike). The terms that are handed out use every network.
+
+    Raises:
+        MeasurementError: fewer than 20 networks.
+    """
+    if len(networks) < FEWEST_NETWORKS:
+        raise MeasurementError(
+            f"latency surfaces need {FEWEST_NETWORKS} measured networks, not {len(networks)}", value=len(networks)
+        )
+    ns = np.array([float(network.ns) for network in networks])
+    overhead = node_overhead([network.account for network in networks], ns)
+    problem = _problem(graph, networks, ns, overhead)
+    fold_of = _folds(len(networks), seed)
+    held_out = np.empty_like(ns)
+    for fold in range(_FOLDS):
+        seen = fold_of != fold
+        surfaces = _surfaces(problem, seen, seed)
+        design = _design(problem, surfaces)
+        held_out[~seen] = design[~seen] @ _factors(problem, design, seen)
+    everything = np.ones(len(networks), dtype=bool)
+    surfaces = _surfaces(problem, everything, seed)
+    solution = _factors(problem, _design(problem, surfaces), everything)
+    kinds = problem.kinds
+    return SurfaceFit(
+        terms=SurfaceTerms(
+            layers=problem.layers,
+            surfaces=surfaces,
+            scales=tuple(map(float, solution[:kinds])),
+            traffic_ns=float(solution[kinds]),
+            constant_ns=float(solution[kinds + 1]),
+            footprint_ns=tuple(map(float, solution[kinds + 2 :])),
+            overhead_ns=overhead,
+            dense_ns=dense_ns,
+            bands=_bands(held_out, ns),
+            narrowest={group.name: min(n.widths[group.name] for n in networks) for group in graph.groups},
+        ),
+        error=fit_error(held_out, ns),
+        predicted_ns=tuple(round(value) for value in held_out),
+    )
+
+
+def _problem(
+    graph: ChannelGraph, networks: Sequence[AccountedNetwork], ns: FloatArray, overhead: float
+) -> _Problem:
+    layers = _layers(graph)
+    inputs = np.array([[layer.inputs.size(n.widths) for layer in layers] for n in networks], dtype=float)
+    outputs = np.array([[layer.outputs.size(n.widths) for layer in layers] for n in networks], dtype=float)
+    spent = np.array(
+        [
+            [account.without(overhead) if (account := n.account.layers.get(x.name)) else np.nan for x in layers]
+            for n in networks
+        ]
+    )
+    written = np.array([[layer.elements(1) for layer in layers]], dtype=float)
+    weights = np.array([[layer.megabytes(1, 1) for layer in layers]])
+    return _Problem(
+        layers=layers,
+        inputs=inputs,
+        outputs=outputs,
+        spent=spent,
+        elements=(outputs * written).sum(axis=1),
+        megabytes=(inputs * outputs * weights).sum(axis=1),
+        ns=ns,
+        trust=np.array([_MODEL_ERROR / np.hypot(_MODEL_ERROR, network.noise) for network in networks]),
+    )
+
+
+def _layers(graph: ChannelGraph) -> tuple[SurfaceLayer, ...]:
+    streams = {group.name for group in graph.groups if group.residual}
+    kinds: dict[object, int] = {}
+
+    def kind(layer: Layer) -> int:
+        writes, reads = (any(name in streams for name, _ in axis.terms) for axis in (layer.outputs, layer.inputs))
+        return kinds.setdefault((signature_of(layer), writes, reads), len(kinds))
+
+    return tuple(
+        SurfaceLayer(
+            name=layer.name,
+            shape=layer.shape,
+            inputs=layer.inputs,
+            outputs=layer.outputs,
+            calls=layer.calls,
+            surface=kind(layer),
+        )
+        for layer in graph.layers
+    )
+
+
+def _surfaces(problem: _Problem, rows: BoolArray, seed: int) -> tuple[Surface, ...]:
+    """One surface per kind of layer, from these networks; a kind that no account names costs nothing here."""
+    surfaces = []
+    for kind in range(problem.kinds):
+        columns = problem.columns(kind)
+        every = Samples(
+            inputs=problem.inputs[rows][:, columns].T.ravel(),
+            outputs=problem.outputs[rows][:, columns].T.ravel(),
+            megabytes=np.tile(problem.megabytes[rows], len(columns)),
+            ns=problem.spent[rows][:, columns].T.ravel(),
+        )
+        samples = every.at(np.isfinite(every.ns))
+        shape = problem.layers[columns[0]].shape
+        depthwise = shape.groups > 1 and shape.groups == shape.in_channels
+        surfaces.append(fit_surface(samples, depthwise=depthwise, seed=seed) if len(samples) else Surface())
+    return tuple(surfaces)
+
+
+def _design(problem: _Problem, surfaces: Sequence[Surface]) -> FloatArray:
+    """Columns: each kind's surfaces summed (ns), elements written, 1, and megabytes beyond each footprint step."""
+    kinds = [np.zeros_like(problem.ns) for _ in surfaces]
+    for index, layer in enumerate(problem.layers):
+        kinds[layer.surface] += surface_ns(
+            surfaces[layer.surface], problem.inputs[:, index], problem.outputs[:, index], problem.megabytes
+        )
+    steps = [problem.megabytes * footprint_share(step, problem.megabytes) for step in range(len(FOOTPRINT_STEPS))]
+    return np.stack([*kinds, problem.elements, np.ones_like(problem.ns), *steps], axis=1)
+
+
+def _factors(problem: _Problem, design: FloatArray, rows: BoolArray) -> FloatArray:
+    """Factors >= 0 of the design's columns: least relative error over these networks, pulled towards one common factor.
+
+    Networks lose weight with their noise, and as their residual grows beyond 5 %.
+    """
+    ns, count = problem.ns[rows], problem.kinds
+    surfaces = design[rows][:, :count].sum(axis=1)
+    common = min(float(np.median(ns / np.maximum(surfaces, 1.0))), _LARGEST_COMMON)
+    unit = np.concatenate([np.ones(count), ns.mean() / np.maximum(design[rows][:, count:].mean(axis=0), 1e-9)])
+    scaled = design[rows] * unit
+    prior = np.concatenate([np.full(count, common), np.zeros(design.shape[1] - count)])
+    share = np.concatenate([scaled[:, :count].mean(axis=0) / ns.mean(), np.full(design.shape[1] - count, _FREE)])
+    pull = np.diag(_PULL * np.sqrt(len(ns)) * np.maximum(share, 1e-6))
+    weight = plain = problem.trust[rows] / ns
+    solution = prior
+    for _ in range(_ROUNDS):
+        stacked = np.concatenate([scaled * weight[:, None], pull])
+        solution, _ = scipy.optimize.nnls(stacked, np.concatenate([ns * weight, pull @ prior]))
+        weight = reweighted(plain, scaled @ solution / ns - 1, _OUTLIER)
+    return np.asarray(solution * unit, dtype=np.float64)
+
+
+def _bands(predicted: FloatArray, ns: FloatArray) -> tuple[ErrorBand, ...]:
+    """The held-out error of the fast, the middle and the slow networks: small ones are told less exactly."""
+    bands = []
+    for part in np.array_split(np.argsort(ns), _BANDS):
+        errors = np.abs(predicted[part] / ns[part] - 1)
+        bands.append(ErrorBand(ns=round(float(ns[part].max())), q90=float(np.quantile(errors, 0.9))))
+    return tuple(bands)
+
+
+def _folds(count: int, seed: int) -> npt.NDArray[np.int64]:
+    order = np.random.default_rng(seed).permutation(count)
+    folds = np.empty(count, dtype=np.int64)
+    folds[order] = np.arange(count) % _FOLDS
+    return folds
