@@ -16,6 +16,12 @@ __all__ = ["ENGINES", "open_device"]
 # Name -> module and class of its Runtime; imported when asked for, because each brings a library along.
 _RUNTIMES = {
     "torch": ("tailor.engines.torch_eager", "TorchEager"),
+    "torch-compile": ("tailor.engines.torch_compile", "TorchCompile"),
+    "cuda-graph": ("tailor.engines.cuda_graph", "CudaGraph"),
+    "onnxruntime": ("tailor.engines.onnxruntime", "OnnxRuntime"),
+    "onnxruntime-tensorrt": ("tailor.engines.onnxruntime", "OnnxRuntime"),
+    "openvino": ("tailor.engines.openvino", "OpenVino"),
+    "tensorrt": ("tailor.engines.tensorrt", "TensorRt"),
 }
 ENGINES = tuple(_RUNTIMES)
 

@@ -13,7 +13,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["allocator_fact", "memory_kept"]
+__all__ = ["allocator_fact", "memory_kept", "memory_returned"]
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt's names for its options (malloc.h)
 _KEPT = (2**31 - 1, 2**30)  # bytes free at the top, and bytes of one block, below which nothing is handed back
@@ -42,6 +42,24 @@ def memory_kept() -> Iterator[None]:
     finally:
         _set(libc, _USUAL)
         libc.malloc_trim(0)
+
+
+@contextmanager
+def memory_returned() -> Iterator[None]:
+    """Inside `memory_kept`: hand large blocks back to the system for a while, then keep freed memory again.
+
+    A compiler asks for scratch memory between the small things that it leaves behind. Kept, the scratch of one subject
+    is cut up by them and the next asks for new: 32 MB for each network that inductor compiled.
+    """
+    libc = _glibc()
+    if libc is None:
+        yield
+        return
+    _set(libc, _USUAL)
+    try:
+        yield
+    finally:
+        _set(libc, _KEPT)
 
 
 def _set(libc: ctypes.CDLL, thresholds: tuple[int, int]) -> None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import copy
+import statistics
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from tailor.calling import output_tensors
 from tailor.engines.agreement import disagreement
 from tailor.engines.allocator import allocator_fact, memory_kept
+from tailor.engines.conditions import conditions_between, read_counters
 from tailor.engines.host import available_cores, host_facts
+from tailor.engines.memory import check_memory
+from tailor.engines.reference import is_reference, reference_outputs
 from tailor.engines.runtime import SUBJECT_ERRORS, Prepared, Runtime
 from tailor.errors import InvalidOptionError, MeasurementError
 from tailor.protocols import Subject
@@ -26,6 +26,8 @@ from tailor.spec import Target
 from tailor.timing import describe_failure, sample_rounds
 
 __all__ = ["Bench", "Entry", "check_threads", "time_together"]
+
+_FEWEST_CALLS, _MOST_CALLS = 3, 30  # of one account: fewer say nothing about the mean, more say nothing new
 
 
 class Bench:
@@ -66,10 +68,29 @@ class Bench:
         Raises:
             InvalidOptionError: two subjects share a key.
         """
-        keys = [subject.key for subject in subjects]
-        if len(set(keys)) != len(keys):
-            raise InvalidOptionError("subjects of one session need distinct keys", value=keys)
+        _check_keys(subjects)
         return time_together([Entry(bench=self, subject=subject) for subject in subjects], settings)
+
+    def account(
+        self, subjects: Sequence[Subject], settings: TimingSettings, seconds: float
+    ) -> tuple[list[Measurement], dict[str, tuple[NodeTime, ...]]]:
+        """Time all subjects as `measure` does, then let the engine account for the nodes of each, by subject key.
+
+        Each account runs the network for about so many seconds. Engines that do not tell give no accounts.
+
+        Raises:
+            InvalidOptionError: two subjects share a key.
+        """
+        _check_keys(subjects)
+        accounts: dict[str, tuple[NodeTime, ...]] = {}
+
+        def ask(index: int, prepared: Prepared, ns: float) -> None:
+            if prepared.layers is not None:
+                calls = min(max(round(seconds * 1e9 / ns), _FEWEST_CALLS), _MOST_CALLS)
+                accounts[subjects[index].key] = prepared.layers(calls)
+
+        entries = [Entry(bench=self, subject=subject) for subject in subjects]
+        return time_together(entries, settings, afterwards=ask), accounts
 
     def node_times(self, subject: Subject, calls: int) -> tuple[NodeTime, ...]:
         """What each node of the running network takes by the engine's own account, mean ns over so many calls.
@@ -88,9 +109,11 @@ class Bench:
 
     def prepared(self, subject: Subject) -> Prepared:
         """The subject ready to be called, its outputs held against torch's; inside `opened` only."""
+        if self.target.device == "cpu":
+            check_memory(subject.module, subject.inputs)
         ready = self.runtime.prepare(subject.module, subject.inputs)
-        if not _is_reference(self.target):
-            wrong = disagreement(ready.outputs(), _reference(subject), self.target.precision)
+        if not is_reference(self.target):
+            wrong = disagreement(ready.outputs(), reference_outputs(subject, self.target), self.target.precision)
             if wrong is not None:
                 raise RuntimeError(f"not the same network on {self.target.engine}: {wrong}")
         return ready
@@ -110,15 +133,25 @@ class Entry:
     subject: Subject
 
 
-def time_together(entries: Sequence[Entry], settings: TimingSettings) -> list[Measurement]:
+def time_together(
+    entries: Sequence[Entry],
+    settings: TimingSettings,
+    *,
+    afterwards: Callable[[int, Prepared, float], None] | None = None,
+) -> list[Measurement]:
     """Time subjects of one or several engines in one session of shuffled rounds, in the order given.
 
-    Entries that fail to prepare or to run are Measurements with `failure`; the others go on.
+    Entries that fail to prepare or to run are Measurements with `failure`; the others go on. `afterwards` is called
+    inside the session, for each that ran, with its position, what was prepared, and its median ns.
+
+    Raises:
+        InvalidOptionError: the engines want different numbers of threads, or TF32 both allowed and forbidden.
     """
     session = uuid.uuid4().hex
     benches = list(dict.fromkeys(entry.bench for entry in entries))
+    _check_together(benches)
     environments = {bench: bench.environment().key for bench in benches}
-    calls: dict[str, Callable[[], object]] = {}
+    ready: dict[str, Prepared] = {}
     failures: dict[str, str] = {}
     names = [str(number) for number in range(len(entries))]
     with ExitStack() as stack:
@@ -126,16 +159,22 @@ def time_together(entries: Sequence[Entry], settings: TimingSettings) -> list[Me
             stack.enter_context(bench.opened())
         for name, entry in zip(names, entries, strict=True):
             try:
-                calls[name] = entry.bench.prepared(entry.subject).call
+                ready[name] = entry.bench.prepared(entry.subject)
             except entry.bench.runtime.recover as error:
                 failures[name] = describe_failure(error)
-        samples, stopped = {}, "failed"
-        if calls:
+        samples, stopped, conditions = {}, "failed", None
+        if ready:
+            before = read_counters()
+            calls = {name: prepared.call for name, prepared in ready.items()}
             rounds = sample_rounds(
                 calls, settings, sync=_sync(benches), recover=_recover(benches), busy=_processor_time(benches)
             )
             samples, stopped = dict(rounds.samples), rounds.stopped
+            conditions = conditions_between(before, read_counters(), rounds)
             failures |= rounds.failures
+        if afterwards is not None:
+            for name, values in samples.items():
+                afterwards(int(name), ready[name], statistics.median(values))
     return [
         Measurement(
             subject=entry.subject.key,
@@ -144,9 +183,16 @@ def time_together(entries: Sequence[Entry], settings: TimingSettings) -> list[Me
             samples_ns=samples.get(name, ()),
             stopped="failed" if name in failures else stopped,
             failure=failures.get(name),
+            conditions=conditions,
         )
         for name, entry in zip(names, entries, strict=True)
     ]
+
+
+def _check_keys(subjects: Sequence[Subject]) -> None:
+    keys = [subject.key for subject in subjects]
+    if len(set(keys)) != len(keys):
+        raise InvalidOptionError("subjects of one session need distinct keys", value=keys)
 
 
 def check_threads(target: Target) -> None:
@@ -163,22 +209,14 @@ def check_threads(target: Target) -> None:
         )
 
 
-def _is_reference(target: Target) -> bool:
-    """Whether the target is what the others are compared with."""
-    return (target.engine, target.device, target.precision, target.layout) == ("torch", "cpu", "fp32", "contiguous")
-
-
-def _reference(subject: Subject) -> list[Tensor]:
-    """What torch computes in fp32 on the CPU, on copies: a model may write into its inputs or buffers."""
-    module: nn.Module = copy.deepcopy(subject.module).eval().to("cpu", torch.float32)
-    return output_tensors(module(*(_on_cpu(value) for value in subject.inputs)))
-
-
-def _on_cpu(value: Any) -> Any:
-    if not isinstance(value, Tensor):
-        return copy.deepcopy(value)
-    copied = value.detach().clone().cpu()
-    return copied.float() if copied.is_floating_point() else copied
+def _check_together(benches: Sequence[Bench]) -> None:
+    """Refuse benches that would overwrite each other's settings: torch has one number of threads and one TF32 flag."""
+    threads = sorted({bench.target.threads for bench in benches if bench.target.device == "cpu"})
+    if len(threads) > 1:
+        raise InvalidOptionError(f"one session has one number of threads, not {threads}", value=threads)
+    products = sorted({bench.target.precision for bench in benches if bench.target.device != "cpu"} & {"fp32", "tf32"})
+    if len(products) > 1:
+        raise InvalidOptionError("one session on a GPU either allows TF32 or forbids it", value=products)
 
 
 def _recover(benches: Sequence[Bench]) -> tuple[type[Exception], ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tailor.engines.memory import available_bytes, tensor_bytes
 from tailor.errors import MeasurementError
 from tailor.protocols import Subject
 from tailor.spec import LayerShape
@@ -49,10 +50,20 @@ def batched(values: Sequence[Any], batch_size: int) -> tuple[Any, ...]:
     """The same inputs with another batch size: samples are repeated in order; what has no batch stays.
 
     The batch is the first dimension of the first tensor, and of every tensor that agrees with it.
+
+    Raises:
+        MeasurementError: the repeated inputs would not fit in memory.
     """
     sizes = [value.shape[0] for value in values if isinstance(value, Tensor) and value.ndim]
     if not sizes:
         return tuple(values)
+    needed, free = tensor_bytes(values) * batch_size // max(1, sizes[0]), available_bytes()
+    if needed > free:
+        raise MeasurementError(
+            f"inputs of batch {batch_size} take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
+            "give a smaller --batch-size",
+            value=batch_size,
+        )
     index = torch.arange(batch_size) % sizes[0]
 
     def repeated(value: Any) -> Any:

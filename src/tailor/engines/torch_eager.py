@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,12 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tailor.calling import output_tensors
+from tailor.engines.placement import Placement
 from tailor.engines.runtime import SUBJECT_ERRORS, Prepared
-from tailor.engines.torch_state import LAYOUTS, PRECISIONS, device_named, numerics, torch_facts
-from tailor.errors import InvalidOptionError
+from tailor.engines.torch_state import numerics, torch_facts
+from tailor.engines.torch_threads import torch_threads
 from tailor.records import NodeTime
 from tailor.spec import Target
 
@@ -34,70 +34,36 @@ class TorchEager:
             InvalidOptionError: a precision, layout or device that torch does not know.
             MeasurementError: CUDA was asked for and is not there.
         """
-        for name, known in (("precision", PRECISIONS), ("layout", LAYOUTS)):
-            value = getattr(target, name)
-            if value not in known:
-                raise InvalidOptionError(f"torch has no {name} {value!r}; there are {', '.join(known)}", value=value)
         self.target = target
-        self._device = device_named(target.device)
-        self._moved: dict[int, tuple[Any, Any]] = {}
+        self._placement = Placement(target)
 
     def facts(self) -> Mapping[str, str]:
         """Versions and flags of torch, and of CUDA where it is the device."""
-        return torch_facts(self._device)
+        return torch_facts(self._placement.device)
 
     @contextmanager
     def session(self) -> Iterator[None]:
         """The target's threads and matrix precision, put back afterwards."""
-        threads = torch.get_num_threads()
         try:
-            with numerics(self.target.precision):
-                torch.set_num_threads(self.target.threads)
+            with numerics(self.target.precision), torch_threads(self.target.threads):
                 yield
         finally:
-            torch.set_num_threads(threads)
-            self._moved.clear()
+            self._placement.clear()
 
     def prepare(self, module: nn.Module, inputs: tuple[Any, ...]) -> Prepared:
-        """A private copy on the device; inputs that subjects of one session share are moved once."""
-        ready = self.placed(module)
-        moved = tuple(self._place_once(value) for value in inputs)
-        call = functools.partial(ready, *moved)
+        """A private copy on the device, called as it is."""
+        ready = self._placement.module(module)
+        call = functools.partial(ready, *self._placement.inputs(inputs))
         return Prepared(
             call=call,
             outputs=lambda: output_tensors(call()),
             layers=functools.partial(_layer_times, ready, call, self.sync),
         )
 
-    def placed(self, module: nn.Module) -> nn.Module:
-        """A copy of the module in eval mode, on the target's device, in its precision and layout."""
-        ready: nn.Module = copy.deepcopy(module).eval().to(device=self._device)
-        if PRECISIONS[self.target.precision] is not torch.float32:
-            ready = ready.to(dtype=PRECISIONS[self.target.precision])
-        if self.target.layout == "channels_last":
-            ready = ready.to(memory_format=torch.channels_last)
-        return ready
-
-    def place(self, value: Any) -> Any:
-        """A copy on the device in the target's precision and layout: a model may write into its inputs."""
-        if not isinstance(value, Tensor):
-            return copy.deepcopy(value)
-        moved = value.detach().clone().to(self._device)
-        if moved.is_floating_point():
-            moved = moved.to(PRECISIONS[self.target.precision])
-        if moved.ndim == 4:
-            moved = moved.contiguous(memory_format=LAYOUTS[self.target.layout])
-        return moved
-
     def sync(self) -> None:
         """Wait for a CUDA device."""
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-
-    def _place_once(self, value: Any) -> Any:
-        if id(value) not in self._moved:
-            self._moved[id(value)] = (value, self.place(value))  # the original is held, so that its id stays its own
-        return self._moved[id(value)][1]
+        if self._placement.device.type == "cuda":
+            torch.cuda.synchronize(self._placement.device)
 
 
 def _layer_times(

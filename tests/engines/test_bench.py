@@ -1,0 +1,124 @@
+"""A bench lets no other network's time through, and keeps engines of one session from disturbing each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tailor.calling import output_tensors
+from tailor.engines import open_device
+from tailor.engines.bench import Bench, Entry, time_together
+from tailor.engines.host import available_cores
+from tailor.engines.runtime import SUBJECT_ERRORS, Prepared
+from tailor.errors import InvalidOptionError, MeasurementError
+from tailor.protocols import Subject
+from tailor.records import TimingSettings
+from tailor.spec import Target
+
+FEW = TimingSettings(
+    min_rounds=5, max_rounds=5, half_width=0.0, sample_seconds=0.0, warmup_seconds=0.0, prime_seconds=0.0
+)
+
+
+class Planted:
+    """A Runtime that bends what a module computes, and logs its sessions."""
+
+    recover = SUBJECT_ERRORS
+
+    def __init__(self, bend: Callable[[Tensor], Tensor], target: Target) -> None:
+        self.bend, self.target = bend, target
+        self.log: list[str] = []
+
+    def facts(self) -> Mapping[str, str]:
+        return {"planted": "yes"}
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        self.log.append("open")
+        try:
+            yield
+        finally:
+            self.log.append("closed")
+
+    def prepare(self, module: nn.Module, inputs: tuple[Any, ...]) -> Prepared:
+        def run() -> list[Tensor]:
+            return [self.bend(tensor) for tensor in output_tensors(module(*inputs))]
+
+        return Prepared(call=run, outputs=run)
+
+    def sync(self) -> None: ...
+
+
+def planted(bend: Callable[[Tensor], Tensor], **changes: Any) -> Bench:
+    return Bench(Planted(bend, replace(Target(engine="planted"), **changes)))
+
+
+def subject(key: str = "a") -> Subject:
+    return Subject(key=key, module=nn.Linear(8, 4).eval(), inputs=(torch.ones(2, 8),))
+
+
+@pytest.mark.parametrize(
+    ("bend", "complaint"),
+    [
+        (lambda y: y * 1.01, "differs from torch's by 0.01"),
+        (lambda y: y[:, :3], r"shapes are \[\(2, 3\)\], torch's are \[\(2, 4\)\]"),
+        (lambda y: y * float("nan"), "not finite"),
+        (torch.zeros_like, "differs from torch's by 1 "),
+    ],
+)
+def test_an_engine_that_computes_something_else_is_refused(bend: Callable[[Tensor], Tensor], complaint: str) -> None:
+    (measured,) = planted(bend).measure([subject()], FEW)
+    assert measured.samples_ns == ()
+    assert measured.failure is not None
+    with pytest.raises(AssertionError, match=complaint):
+        raise AssertionError(measured.failure)
+    with pytest.raises(MeasurementError, match="not the same network on planted"):
+        planted(bend).node_times(subject(), 1)
+
+
+def test_engines_of_one_session_have_aligned_samples_and_a_failing_one_stops_nobody() -> None:
+    good, bad, torch_bench = planted(lambda y: y), planted(lambda y: y + 1), open_device(Target())
+    assert isinstance(good.runtime, Planted)
+    a, wrong, b = time_together(
+        [Entry(bench=bench, subject=subject()) for bench in (good, bad, torch_bench)], FEW
+    )
+    assert (len(a.samples_ns), len(wrong.samples_ns), len(b.samples_ns)) == (5, 0, 5)
+    assert len({a.session, wrong.session, b.session}) == 1
+    assert a.environment != b.environment
+    assert wrong.failure is not None
+    assert good.runtime.log == ["open", "closed"]
+
+
+@pytest.mark.skipif(available_cores() < 2, reason="needs two cores")
+def test_engines_with_different_threads_do_not_share_a_session() -> None:
+    benches = planted(lambda y: y), planted(lambda y: y, threads=2)
+    with pytest.raises(InvalidOptionError, match=r"one number of threads, not \[1, 2\]"):
+        time_together([Entry(bench=bench, subject=subject()) for bench in benches], FEW)
+
+
+def test_tf32_allowed_and_forbidden_do_not_share_a_session() -> None:
+    benches = [planted(lambda y: y, device="cuda", precision=name) for name in ("fp32", "tf32")]
+    with pytest.raises(InvalidOptionError, match="either allows TF32 or forbids it"):
+        time_together([Entry(bench=bench, subject=subject()) for bench in benches], FEW)
+
+
+def test_an_engine_that_does_not_tell_its_nodes_says_so() -> None:
+    with pytest.raises(MeasurementError, match="planted does not tell"):
+        planted(lambda y: y).node_times(subject(), 1)
+
+
+def test_eager_torch_names_its_modules_and_their_work() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3), nn.Flatten())
+    x = torch.randn(1, 3, 32, 32)
+    nodes = open_device(Target()).node_times(Subject(key="net", module=module, inputs=(x,)), 3)
+    assert [(node.layer, node.kind) for node in nodes] == [
+        ("0", "Conv2d"), ("1", "ReLU"), ("2", "Conv2d"), ("3", "Flatten"),
+    ]
+    assert all(node.ns > 0 for node in nodes)
+    assert not any(part._forward_hooks for part in module.modules())
