@@ -13,8 +13,11 @@ import sample_run
 import tailor.pipeline
 from tailor.cli import main
 from tailor.console import Reporter
+from tailor.doctor import Doctor
+from tailor.engine_comparison import EngineComparison
 from tailor.errors import BudgetUnreachableError
 from tailor.latency.profile import Profile
+from tailor.machine import machine_here
 from tailor.measuring import Timing
 from tailor.models import load_model
 from tailor.pipeline import PruneRequest, PruneResult
@@ -94,7 +97,16 @@ BAD = {
     "unknown recipe": ([*PRUNE, "--budget", "60%", "--recipe", "long"], 2, "no recipe 'long'"),
     "unknown latency mode": ([*PRUNE, "--budget", "60%", "--latency", "guessed"], 2, "guessed"),
     "unknown engine": (["measure", "tailor/resnet20-cifar", "--engine", "abacus"], 2, "abacus"),
-    "engine to come": (["measure", "tailor/resnet20-cifar", "--engine", "openvino"], 2, "not built yet"),
+    "unknown engine in a list": (["measure", "tailor/resnet20-cifar", "--engine", "torch,abacus"], 2, "'abacus'"),
+    "an empty engine": (["measure", "tailor/resnet20-cifar", "--engine", "torch,"], 2, "empty name"),
+    "several engines against another network": (
+        ["measure", "tailor/resnet20-cifar", "--engine", "all", "--vs", "nets.py:make"], 2, "give one --engine",
+    ),
+    "one instance": (["measure", "tailor/resnet20-cifar", "--instances", "1"], 2, "x>=2"),
+    "more threads than cores": (["measure", "tailor/resnet20-cifar", "--threads", "4096"], 2, "4096 threads"),
+    "no such number format": (["measure", "tailor/resnet20-cifar", "--precision", "int3"], 2, "'int3'"),
+    "a doctor of no device": (["doctor", "--device", "abacus"], 2, "no device 'abacus'"),
+    "a doctor with more threads than cores": (["doctor", "--threads", "4096"], 2, "4096 threads"),
     "unknown protocol": (["measure", "tailor/resnet20-cifar", "--protocol", "stopwatch"], 2, "stopwatch"),
     "no threads": (["measure", "tailor/resnet20-cifar", "--threads", "0"], 2, "threads must be at least 1"),
     "no batch": (["measure", "tailor/resnet20-cifar", "--batch-size", "0"], 2, "batch_size must be at least 1"),
@@ -184,6 +196,33 @@ def test_measure_and_compare(run: Runner) -> None:
     text = run("measure", "nets.py:make", "--protocol", "quick")
     assert text.out.startswith("nets.py:make")
     assert "resolution" in text.out
+
+
+def test_one_network_on_several_engines_is_one_table(run: Runner) -> None:
+    words = ["measure", "nets.py:make", "--engine", "torch,onnxruntime-tensorrt", "--instances", "2"]
+    words += ["--protocol", "quick"]
+    text = run(*words)
+    assert text.code == 0
+    assert "fastest first" in text.out
+    assert "onnxruntime-tensorrt (fp32)" in text.out
+    found = decode(run(*words, "--json").out.encode(), EngineComparison)
+    assert [row.target.engine for row in found.timings] == ["torch"]
+    assert [each.target.engine for each in found.not_run] == ["onnxruntime-tensorrt"]
+
+
+def test_the_doctor_examines_the_device_and_threads_asked_for(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Target] = []
+
+    def fake(target: Target) -> Doctor:
+        asked.append(target)
+        return Doctor(
+            network="net", target=target, machine=machine_here(), engines=(), conditions=None, warnings=("beware",)
+        )
+
+    monkeypatch.setattr("tailor.doctor.examine", fake)
+    assert run("doctor", "--device", "cuda").out.endswith("warning: beware\n")
+    assert decode(run("doctor", "--json").out.encode(), Doctor).warnings == ("beware",)
+    assert asked == [Target(device="cuda"), Target()]
 
 
 def result(outcome: Outcome, out: Path) -> PruneResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from tailor.engines import open_device
 from tailor.errors import MeasurementError
 from tailor.finalists import CandidateTimer, choose
 from tailor.importance import importance_named, rank
-from tailor.records import Estimate, Interval, TimingSettings, Trial
+from tailor.protocols import Subject
+from tailor.records import Environment, Estimate, Interval, Measurement, TimingSettings, Trial
 from tailor.spec import Target, Widths
 from tiny_net import make
 
@@ -80,6 +82,52 @@ def test_real_networks_are_timed_beside_the_dense_one() -> None:
     small, same = timer.ratios([narrow, graph.dense_widths])
     assert small.high < same.low  # the law that every budget rests on: a quarter of the widths is faster
     assert timer.predict(narrow).source == "measured"
+
+
+class PlantedDevice:
+    """Times by the number of weights; the first instance of every network is 5 % faster than the others."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def environment(self) -> Environment:
+        return Environment(facts={"planted": "yes"})
+
+    def measure(self, subjects: Sequence[Subject], settings: TimingSettings) -> list[Measurement]:
+        self.keys = [subject.key for subject in subjects]
+        return [
+            Measurement(
+                subject=subject.key, environment=self.environment().key, session="s", stopped="rounds",
+                samples_ns=(round(weights(subject) * (0.95 if subject.key.endswith("#1") else 1.0)),) * 12,
+            )
+            for subject in subjects
+        ]
+
+
+def weights(subject: Subject) -> int:
+    return sum(parameter.numel() for parameter in subject.module.parameters())
+
+
+def test_intervals_of_finalists_know_that_instances_differ() -> None:
+    model, device = make(), PlantedDevice()
+    graph = trace(model, X)
+    ranking = rank(model, graph, importance_named("l1", 0))
+    settings = TimingSettings(min_rounds=12)
+    timer = CandidateTimer(model, ranking, X, Target(), device, settings, DENSE_NS)
+    narrow = Widths({g.name: g.width if g.pinned else max(1, g.width // 2) for g in graph.groups})
+    truth = graph.parameters(narrow) / graph.parameters(graph.dense_widths)
+    (found,) = timer.ratios([narrow])
+    assert found.low < truth * 0.97
+    assert truth * 1.03 < found.high
+    assert len(device.keys) == 8  # two networks, four instances each: six degrees of freedom
+    six = timer.ratios([narrow] * 6)
+    assert len(device.keys) == 14
+    assert all(each.value == pytest.approx(truth, rel=1e-3) for each in six)
+    assert timer.predict(narrow).ns == pytest.approx(truth * DENSE_NS, rel=1e-3)
+    assert len(device.keys) == 2  # a search that measures every structure pays for one instance each
+    paper = CandidateTimer(model, ranking, X, Target(), device, replace(settings, statistic="mean"), DENSE_NS)
+    paper.ratios([narrow])
+    assert len(device.keys) == 2
 
 
 def test_a_network_that_cannot_run_is_told() -> None:

@@ -1,11 +1,14 @@
 """Budgets are read strictly, estimates add, verdicts exit with their code."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tailor.errors import InvalidBudgetError
-from tailor.records import Budget, Environment, Estimate, Measurement, Outcome, Stages
+from tailor.records import Budget, Conditions, Environment, Estimate, Measurement, Outcome, Stages
+from tailor.serialize import decode, encode
 
 SOURCES = ("measured", "fitted", "extrapolated")
 
@@ -100,3 +103,36 @@ def test_the_median_is_a_whole_number_of_ns():
     measurement = Measurement(subject="s", environment="e", session="1", samples_ns=samples, stopped="rounds")
     assert measurement.median_ns == 4  # 4.5, rounded to even
     assert isinstance(measurement.median_ns, int)
+
+
+QUIET = Conditions(seconds=10.0, steady=True, drift=0.01, samples=100, retaken=3)
+
+
+@pytest.mark.parametrize(
+    ("change", "fragment"),
+    [
+        ({"steady": False}, "had not settled"),
+        ({"drift": 0.08}, "8% slower"),
+        ({"drift": -0.08}, "8% faster"),
+        ({"retaken": 40}, "40 samples, which were taken again for the 100"),
+        ({"pressure": 0.4}, "waited for a core during 40%"),
+        ({"steal": 0.1}, "gave 10% of the cores' time to other machines"),
+        ({"throttled": 2}, "quota stopped this process 2 times"),
+        ({"mhz": (3000.0, 2000.0)}, "from 3000 to 2000 MHz"),
+    ],
+)
+def test_every_disturbance_is_one_sentence_and_quiet_is_none(change: dict[str, object], fragment: str) -> None:
+    assert QUIET.noisy() == ()
+    (sentence,) = replace(QUIET, **change).noisy()
+    assert fragment in sentence
+
+
+def test_a_measurement_of_an_earlier_version_is_read_without_conditions() -> None:
+    old = (
+        b'{"subject":"net","environment":"e","session":"s","samples_ns":[1,2,3],"stopped":"rounds","failure":null}'
+    )
+    read = decode(old, Measurement)
+    assert read.conditions is None
+    assert read.median_ns == 2
+    new = replace(read, conditions=QUIET)
+    assert decode(encode(new), Measurement) == new

@@ -1,5 +1,6 @@
 """From options to the things they name."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tailor.errors import RunFolderError, UnknownNameError
 from tailor.models import load_model
 from tailor.options import GraphOptions, ModelOptions, TargetOptions
 from tailor.records import Budget
-from tailor.requests import has_weights, open_model, run_name, target_of, traced
+from tailor.requests import has_weights, open_model, run_name, several_engines, target_of, traced
 from tailor.spec import Target
 
 
@@ -33,6 +34,11 @@ def test_the_paper_s_protocol_brings_its_batch_size() -> None:
     assert target_of(place(protocol="lacp", batch_size=4)).batch_size == 4
     with pytest.raises(UnknownNameError):
         target_of(place(protocol="stopwatch"))
+
+
+@pytest.mark.parametrize(("engine", "several"), [("torch", False), ("all", True), ("torch,openvino", True)])
+def test_several_engines_are_all_or_names_with_commas(engine: str, several: bool) -> None:
+    assert several_engines(replace(place(), engine=engine)) is several
 
 
 def test_a_model_opens_with_an_example_of_its_own_size() -> None:

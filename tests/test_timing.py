@@ -19,6 +19,7 @@ from tailor.timing import (
     PROTOCOLS,
     aa_resolution,
     claimable_step,
+    drift_of,
     mean_interval,
     median_interval,
     ratio_interval,
@@ -245,6 +246,15 @@ def test_samples_that_another_process_interrupted_are_taken_again() -> None:
     assert sample_rounds({"a": slow}, ONCE, clock=clock, busy=lambda: round(clock.now / 2)).retaken == 0
     quiet = sample_rounds({"a": clock.workload("a", 1e6)}, ONCE, clock=clock, busy=clock)
     assert quiet.retaken == 0
+
+
+def test_drift_is_the_second_half_over_the_first_and_one_slow_subject_s_noise_is_none() -> None:
+    rng = random.Random(0)
+    steady = {name: [round(1e6 * math.exp(rng.gauss(0, 0.01))) for _ in range(40)] for name in "abc"}
+    slower = {name: row[:20] + [round(1.2 * ns) for ns in row[20:]] for name, row in steady.items()}
+    assert abs(drift_of(steady)) < 0.01
+    assert drift_of(slower) == pytest.approx(0.2, abs=0.01)
+    assert drift_of({"a": [1, 2, 3]}) == drift_of({}) == 0.0
 
 
 @pytest.mark.parametrize(("count", "low", "high"), [(12, 3, 10), (20, 6, 15), (50, 18, 33), (100, 40, 61)])

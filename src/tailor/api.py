@@ -71,7 +71,7 @@ def profile(
     target: Target,
     *,
     protocol: str = "default",
-    networks: int = 80,
+    networks: int = 160,
     seed: int = 0,
     database: str | Path | None = None,
 ) -> Profile:

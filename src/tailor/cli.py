@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,13 +14,16 @@ import click
 from tailor.errors import InvalidOptionError, TailorError
 from tailor.options import (
     DemoOptions,
+    DoctorOptions,
     InspectOptions,
     MeasureOptions,
     ProfileOptions,
     PruneOptions,
     ReportOptions,
+    WavesOptions,
     command,
     demo_options,
+    doctor_options,
     graph_options,
     json_option,
     measure_options,
@@ -28,11 +32,10 @@ from tailor.options import (
     prune_options,
     report_options,
     target_options,
+    waves_options,
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tailor.latency.profile import Profile
     from tailor.pipeline import PruneResult
 
@@ -155,20 +158,92 @@ def prune(options: PruneOptions) -> int:
 def measure(options: MeasureOptions) -> int:
     """Time MODEL, or the network of a run folder.
 
-    With --vs, two networks are compared in paired rounds.
+    With --vs, fresh instances of two networks are compared in one session. With --engine all (or several names with
+    commas), the network is timed on every engine in one session, fastest first.
     """
+    from tailor.measure_tables import timing_text
     from tailor.measuring import measure as time_model
-    from tailor.requests import open_model, target_of
+    from tailor.requests import open_model, several_engines, target_of
     from tailor.serialize import encode
-    from tailor.tables import timing_text
     from tailor.timing import settings_named
 
     network, place = options.network, options.place
+    if several_engines(place):
+        return _measure_engines(options)
     target, settings = target_of(place), settings_named(place.protocol, seed=place.seed)
     model, example = open_model(network, network.model)
     versus = None if options.versus is None else open_model(network, options.versus)[0]
-    timing = time_model(model, example, target, settings=settings, versus=versus)
+    timing = time_model(model, example, target, settings=settings, versus=versus, instances=options.instances)
     click.echo(encode(timing) if options.json else timing_text(network.model, options.versus, timing))
+    return 0
+
+
+def _measure_engines(options: MeasureOptions) -> int:
+    """One network on several engines in one table."""
+    from tailor.console import ConsoleReporter, terminal_columns
+    from tailor.engine_comparison import compare_engines, targets_named
+    from tailor.measure_tables import engines_text
+    from tailor.requests import open_model, target_of
+    from tailor.serialize import encode
+    from tailor.timing import settings_named
+
+    network, place = options.network, options.place
+    if options.versus is not None:
+        message = f"--vs compares two networks on one engine; give one --engine instead of {place.engine}"
+        raise InvalidOptionError(message, value=place.engine)
+    targets = targets_named(place.engine, target_of(place))
+    settings = settings_named(place.protocol, seed=place.seed)
+    model, example = open_model(network, network.model)
+    with ConsoleReporter() as console:
+        console.stage(f"compile and time on {', '.join(dict.fromkeys(target.engine for target in targets))}")
+        found = compare_engines(model, example, targets, settings=settings, instances=options.instances)
+    columns = terminal_columns(sys.stdout)
+    click.echo(encode(found) if options.json else engines_text(network.model, found, columns))
+    return 0
+
+
+@command(cli, "doctor", DoctorOptions)
+@doctor_options
+@json_option
+def doctor(options: DoctorOptions) -> int:
+    """Tell what can be measured here, how finely, and what would spoil it.
+
+    Lists the engines with their A/A resolution on a small real network, the machine, and what to beware of.
+    """
+    from tailor.console import terminal_columns
+    from tailor.doctor import examine
+    from tailor.doctor_tables import doctor_text
+    from tailor.serialize import encode
+    from tailor.spec import Target
+
+    found = examine(Target(device=options.device, threads=options.threads))
+    click.echo(encode(found) if options.json else doctor_text(found, terminal_columns(sys.stdout)))
+    return 0
+
+
+@command(cli, "analyze-waves", WavesOptions)
+@model_options
+@waves_options
+@json_option
+def analyze_waves(options: WavesOptions) -> int:
+    """Count a GPU's waves in traces of torch.profiler, or of MODEL on the CUDA device here.
+
+    Tells blocks, resident blocks and the tail of each kernel, and holds the fitted wave model against measured steps.
+    MODEL is a trace file (.json or .json.gz), or a network, which is run at several batch sizes.
+    """
+    from tailor.console import terminal_columns
+    from tailor.latency.wave_report import wave_report
+    from tailor.profiling.gpu_trace import joined_traces, read_trace
+    from tailor.requests import network_trace
+    from tailor.serialize import encode
+    from tailor.wave_tables import waves_text
+
+    network = options.network
+    is_trace = network.model.endswith((".json", ".json.gz"))
+    first = read_trace(Path(network.model)) if is_trace else network_trace(network, options.largest_batch)
+    trace = joined_traces([first, *(read_trace(path) for path in options.also)])
+    found = wave_report(trace.gpu, trace.launches)
+    click.echo(encode(found) if options.json else waves_text(found, terminal_columns(sys.stdout)))
     return 0
 
 

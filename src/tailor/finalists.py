@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +10,9 @@ from torch import nn
 
 from tailor.channels import build
 from tailor.engines.subjects import network_subject
-from tailor.errors import MeasurementError
 from tailor.importance.selection import Ranking
+from tailor.instances import compare_instances
+from tailor.measuring import instances_of
 from tailor.protocols import Device
 from tailor.records import Estimate, Interval, TimingSettings, Trial
 from tailor.spec import Target, Widths
@@ -18,9 +20,11 @@ from tailor.timing import ratio_interval
 
 __all__ = ["CandidateTimer", "Finalist", "choose"]
 
+_FREEDOM = 6  # degrees of freedom from which on Student's interval is hardly wider than the normal one's
+
 
 class CandidateTimer:
-    """Times networks of given widths in one session with the dense network; latencies are paired ratios to it.
+    """Times networks of given widths in one session with the dense network; latencies are ratios to it.
 
     Also a `LatencyModel` that measures every structure it is asked about ("latency as the direct metric").
     """
@@ -44,25 +48,35 @@ class CandidateTimer:
         self._dense_ns = dense_ns
 
     def ratios(self, structures: Sequence[Widths]) -> list[Interval]:
-        """Latency over the dense network's, for each structure, from one session of shuffled rounds.
+        """Latency over the dense network's, for each structure, from one session with fresh instances of all.
 
         Raises:
             MeasurementError: a network could not be run; names its failure.
         """
-        nets = [build(self._model, self._ranking.graph, self._ranking.keep(widths)) for widths in structures]
-        modules = {"dense": self._model} | {f"candidate {number}": net for number, net in enumerate(nets)}
-        subjects = [network_subject(key, net, self._inputs, self._target.batch_size) for key, net in modules.items()]
-        dense, *rest = self._device.measure(subjects, self._settings)
-        for measurement in (dense, *rest):
-            if measurement.failure is not None:
-                raise MeasurementError(f"{measurement.subject} could not be timed: {measurement.failure}")
-        return [ratio_interval(measurement.samples_ns, dense.samples_ns) for measurement in rest]
+        count = max(2, 1 + math.ceil(_FREEDOM / (1 + len(structures))))
+        dense, *rest = self._samples(structures, 1 if self._settings.statistic == "mean" else count)
+        if len(dense) == 1:
+            return [ratio_interval(own[0], dense[0]) for own in rest]
+        return [
+            compare_instances([(own, dense)], peers=[other for other in rest if other is not own]).ratio for own in rest
+        ]
 
     def predict(self, widths: Widths) -> Estimate:
-        """The measured latency of one structure."""
-        ratio = self.ratios([widths])[0]
+        """The latency of one structure, measured with one instance: a search asks for hundreds of them."""
+        dense, own = self._samples([widths], 1)
+        ratio = ratio_interval(own[0], dense[0])
         ns, low, high = (round(share * self._dense_ns) for share in (ratio.value, ratio.low, ratio.high))
         return Estimate(ns=ns, low_ns=low, high_ns=high, source="measured")
+
+    def _samples(self, structures: Sequence[Widths], instances: int) -> list[list[tuple[int, ...]]]:
+        """Samples of every instance, the dense network first."""
+        nets = [build(self._model, self._ranking.graph, self._ranking.keep(widths)) for widths in structures]
+        modules = {"dense": self._model} | {f"candidate {number}": net for number, net in enumerate(nets)}
+        subjects = {
+            key: network_subject(key, net, self._inputs, self._target.batch_size) for key, net in modules.items()
+        }
+        timed = instances_of(self._device, subjects, self._settings, instances)
+        return [[found.samples_ns for found in group] for group in timed.values()]
 
 
 class Finalist:

@@ -12,6 +12,7 @@ import click
 
 __all__ = [
     "DemoOptions",
+    "DoctorOptions",
     "GraphOptions",
     "InspectOptions",
     "MeasureOptions",
@@ -20,8 +21,10 @@ __all__ = [
     "PruneOptions",
     "ReportOptions",
     "TargetOptions",
+    "WavesOptions",
     "command",
     "demo_options",
+    "doctor_options",
     "graph_options",
     "json_option",
     "measure_options",
@@ -30,6 +33,7 @@ __all__ = [
     "prune_options",
     "report_options",
     "target_options",
+    "waves_options",
 ]
 
 Record = TypeVar("Record")
@@ -98,6 +102,7 @@ class MeasureOptions:
     network: ModelOptions
     place: TargetOptions
     versus: str | None
+    instances: int | None
     json: bool
 
 
@@ -130,6 +135,25 @@ class DemoOptions:
     """`tailor demo`."""
 
     out: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorOptions:
+    """`tailor doctor`."""
+
+    device: str
+    threads: int
+    json: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WavesOptions:
+    """`tailor analyze-waves`; `network.model` may be a trace file."""
+
+    network: ModelOptions
+    also: tuple[Path, ...]
+    largest_batch: int
+    json: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +210,8 @@ def _chain(*decorators: Callable[[Function], Function]) -> Callable[[Function], 
     return decorate
 
 
+_ENGINES = "torch, torch-compile, cuda-graph, onnxruntime, onnxruntime-tensorrt, openvino or tensorrt"
+_PRECISIONS = "fp32, tf32, bf16, fp16, int8 or auto (the engine's own default), as the engine can"
 _COUNT = click.IntRange(min=1)
 _PATH = click.Path(path_type=Path)
 
@@ -196,13 +222,16 @@ model_options = _chain(
     click.option("--classes", type=_COUNT, help="Outputs of the classifier; by default the data's, or the network's."),
     click.option("--input", "input_shape", type=InputShape(), help="Input size; by default the network's own."),
 )
+_device_option = click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+_threads_option = click.option("--threads", type=int, default=1, show_default=True, help="CPU threads.")
+
 target_options = _chain(
-    click.option("--engine", default="torch", show_default=True, help="Runtime the network will run in."),
-    click.option("--device", default="cpu", show_default=True, help="cpu or cuda."),
+    click.option("--engine", default="torch", show_default=True, help=f"Runtime it will run in: {_ENGINES}."),
+    _device_option,
     click.option("--batch-size", type=int, help="Images per call; by default 1, or what the protocol prescribes."),
-    click.option("--threads", type=int, default=1, show_default=True, help="CPU threads."),
+    _threads_option,
     click.option("--layout", default="contiguous", show_default=True, help="contiguous or channels_last."),
-    click.option("--precision", default="fp32", show_default=True, help="Number format of the run."),
+    click.option("--precision", default="fp32", show_default=True, help=f"Number format: {_PRECISIONS}."),
     click.option("--protocol", default="default", show_default=True, help="Timing: default, quick, precise or lacp."),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random choice."),
 )
@@ -212,7 +241,7 @@ graph_options = _chain(
     click.option("--quantum", type=_COUNT, default=1, show_default=True, help="Cut widths are multiples of this."),
 )
 _networks_option = click.option(
-    "--networks", type=_COUNT, default=80, show_default=True, help="Whole networks measured for the latency model."
+    "--networks", type=_COUNT, default=160, show_default=True, help="Whole networks measured for the latency model."
 )
 profile_options = _chain(
     _networks_option,
@@ -240,7 +269,17 @@ prune_options = _chain(
     click.option("--out", type=_PATH, help="Run folder; by default runs/MODEL-BUDGET-ENGINE-bBATCH."),
     click.option("--resume", is_flag=True, help="Go on with the run of this folder."),
 )
-measure_options = click.option("--vs", "versus", metavar="MODEL_OR_RUN", help="Compare with this one, round by round.")
+measure_options = _chain(
+    click.option("--vs", "versus", metavar="MODEL_OR_RUN", help="Compare with this one, instance by instance."),
+    click.option(
+        "--instances", type=click.IntRange(min=2), help="Fresh copies of each network; by default 3 (lacp: 2)."
+    ),
+)
 demo_options = click.option("--out", type=_PATH, default=Path("runs/demo"), show_default=True, help="Run folder.")
+doctor_options = _chain(_device_option, _threads_option)
+waves_options = _chain(
+    click.option("--also", multiple=True, type=_PATH, metavar="TRACE", help="A further trace (repeatable)."),
+    click.option("--largest-batch", type=_COUNT, default=64, show_default=True, help="MODEL runs at up to so many."),
+)
 report_options = click.argument("run", type=_PATH)
 json_option = click.option("--json", is_flag=True, help="Print JSON, for a program to read.")

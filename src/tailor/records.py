@@ -17,6 +17,7 @@ from tailor.spec import Target
 
 __all__ = [
     "Budget",
+    "Conditions",
     "Environment",
     "Epoch",
     "Estimate",
@@ -84,11 +85,57 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What the machine did beside the timing, during one session; None where it does not tell.
+
+    `steady` is False when warm-up never settled; `drift` is the second half's latency over the first half's, less 1;
+    `retaken` of `samples` were taken again because another process had the core. `steal` is the share (0 to 1) of our
+    cores' time that the hypervisor gave to other machines, `pressure` the share of the session in which some task here
+    waited for a core, `throttled` how often the container's processor quota stopped us; `mhz` are the cores' mean clock
+    before and after.
+    """
+
+    seconds: float
+    steady: bool
+    drift: float
+    samples: int
+    retaken: int
+    steal: float | None = None
+    pressure: float | None = None
+    throttled: int | None = None
+    mhz: tuple[float, float] | None = None
+
+    def noisy(self) -> tuple[str, ...]:
+        """What would make a careful reader doubt the session, one sentence each; empty on a quiet machine."""
+        found = []
+        if not self.steady:
+            found.append("the latency was still drifting when warm-up ended: the machine had not settled")
+        if abs(self.drift) > 0.05:
+            way = "slower" if self.drift > 0 else "faster"
+            found.append(f"the machine became {abs(self.drift):.0%} {way} meanwhile")
+        if self.retaken > 0.1 * self.samples:
+            found.append(
+                f"another process had the core during {self.retaken} samples, which were taken again for the "
+                f"{self.samples} that count"
+            )
+        elif (self.pressure or 0.0) > 0.25:
+            found.append(f"tasks on this machine waited for a core during {self.pressure:.0%} of the session")
+        if (self.steal or 0.0) > 0.02:
+            found.append(f"the hypervisor gave {self.steal:.0%} of the cores' time to other machines (steal)")
+        if self.throttled:
+            found.append(f"the container's processor quota stopped this process {self.throttled} times")
+        if self.mhz is not None and abs(self.mhz[1] / self.mhz[0] - 1) > 0.05:
+            found.append(f"the clock went from {self.mhz[0]:.0f} to {self.mhz[1]:.0f} MHz")
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """Raw samples of one subject in one session, in ns per call; statistics are derived, failures are values.
 
     `stopped` says why sampling ended: "precise", "rounds", "time", "protocol" or "failed". Samples of one session
-    are aligned: entry i of every subject comes from the same shuffled round.
+    are aligned: entry i of every subject comes from the same shuffled round. `conditions` are the session's, None in
+    records that an earlier version wrote.
     """
 
     subject: str
@@ -97,6 +144,7 @@ class Measurement:
     samples_ns: tuple[int, ...]
     stopped: str
     failure: str | None = None
+    conditions: Conditions | None = None
 
     @property
     def median_ns(self) -> int:
@@ -240,9 +288,10 @@ class Reductions:
 class Verdict:
     """What a fresh process found: PASS, FAIL or UNDECIDED, with the numbers and the reason.
 
-    `ratio` is pruned over dense latency, paired round by round; `limit_ns` is the budget in that session;
-    `instances` counts the fresh copies of each network that were timed. `equivalent` says that the saved network
-    gave the outputs that the run recorded; `accuracy` is top-1 of the saved network (0 to 1), None without data.
+    `ratio` is pruned over dense latency, its interval includes how fresh copies differ; `limit_ns` is the budget in
+    that process; `instances` counts the fresh copies of each network that were timed. `equivalent` says that the saved
+    network gave the outputs that the run recorded; `accuracy` is top-1 of the saved network (0 to 1), None without
+    data.
     """
 
     outcome: Outcome

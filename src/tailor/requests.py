@@ -19,8 +19,18 @@ from tailor.timing import PROTOCOL_BATCH, settings_named
 
 if TYPE_CHECKING:
     from tailor.pipeline import PruneRequest
+    from tailor.profiling.gpu_trace import GpuTrace
 
-__all__ = ["has_weights", "open_model", "prune_request", "run_name", "target_of", "traced"]
+__all__ = [
+    "has_weights",
+    "network_trace",
+    "open_model",
+    "prune_request",
+    "run_name",
+    "several_engines",
+    "target_of",
+    "traced",
+]
 
 
 def target_of(place: TargetOptions) -> Target:
@@ -39,6 +49,11 @@ def target_of(place: TargetOptions) -> Target:
         precision=place.precision,
         layout=place.layout,
     )
+
+
+def several_engines(place: TargetOptions) -> bool:
+    """Whether more than one engine is meant: "all", or names with commas."""
+    return place.engine == "all" or "," in place.engine
 
 
 def open_model(network: ModelOptions, name: str) -> tuple[nn.Module, Tensor]:
@@ -119,6 +134,19 @@ def prune_request(options: PruneOptions, command: str) -> PruneRequest:
         resume=options.resume,
         command=command,
     )
+
+
+def network_trace(network: ModelOptions, largest_batch: int) -> GpuTrace:
+    """The kernels of a network on the CUDA device here, at eight batch sizes up to the largest.
+
+    Raises:
+        TailorError: the network cannot be opened, or there is no CUDA device.
+    """
+    from tailor.profiling.gpu_trace import trace_batches
+
+    model, example = open_model(network, network.model)
+    batches = sorted({max(1, largest_batch * eighths // 8) for eighths in range(1, 9)})
+    return trace_batches(model, example, batches)
 
 
 def has_weights(network: ModelOptions) -> bool:

@@ -30,6 +30,7 @@ __all__ = [
     "aa_resolution",
     "claimable_step",
     "describe_failure",
+    "drift_of",
     "mean_interval",
     "median_interval",
     "ratio_interval",
@@ -247,6 +248,19 @@ class _Session:
 def describe_failure(error: Exception) -> str:
     """What went wrong, in one line: the error's type and the first line of its message."""
     return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+
+
+def drift_of(samples: Mapping[str, Sequence[int]]) -> float:
+    """How much slower the session became: the second half's latency over the first half's, less 1.
+
+    The latency of a round is the geometric mean over its subjects, that of a half the median of its rounds; fewer than
+    four rounds say nothing and give 0.
+    """
+    logs = [statistics.fmean(map(math.log, row)) for row in zip(*samples.values(), strict=True)]
+    half = len(logs) // 2
+    if half < 2:
+        return 0.0
+    return math.exp(statistics.median(logs[-half:]) - statistics.median(logs[:half])) - 1
 
 
 def _no_sync() -> None:

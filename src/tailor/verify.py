@@ -19,11 +19,13 @@ from tailor.calling import as_inputs, call_model, output_tensors, quiet
 from tailor.engines import open_device
 from tailor.engines.subjects import network_subject
 from tailor.errors import MeasurementError
+from tailor.instances import InstanceComparison, Session, compare_instances
+from tailor.measuring import instances_of
 from tailor.persist import restore
-from tailor.records import Budget, Interval, Measurement, Outcome, TimingSettings, Verdict
+from tailor.records import Budget, Conditions, Interval, Outcome, TimingSettings, Verdict
 from tailor.serialize import decode, encode
 from tailor.spec import Target
-from tailor.timing import aa_resolution, ratio_interval, summary_interval
+from tailor.timing import ratio_interval, summary_interval
 from tailor.training.data import Data
 from tailor.training.evaluate import accuracy
 
@@ -97,35 +99,36 @@ def judge(job: VerifyJob) -> Verdict:
     """The work of the fresh process: load, compare outputs, measure, evaluate, decide."""
     pruned = restore(job.dense, job.folder)
     equivalent = _same(outputs_on(pruned, job.example_inputs), job.expected)
-    timed = _Timed(dense=[], pruned=[], resolution=0.0)
-    for session in range(SESSIONS):
-        timed = timed.joined(_measure(job, pruned, session))
-        ratio = ratio_interval(timed.pruned, timed.dense)
-        dense, small = (summary_interval(samples, job.settings) for samples in (timed.dense, timed.pruned))
-        outcome, reason = decide(job.budget, ratio, dense, small)
+    sessions: list[Session] = []
+    warnings: dict[str, None] = {}
+    for number in range(SESSIONS):
+        session, conditions = _measure(job, pruned, number)
+        sessions.append(session)
+        warnings |= dict.fromkeys(conditions.noisy() if conditions is not None else ())
+        found = _compared(sessions, job.settings)
+        outcome, reason = decide(job.budget, found.ratio, found.second, found.first)
         if outcome is not Outcome.UNDECIDED:
             break
     if not equivalent:
         outcome, reason = Outcome.FAIL, "the saved network's outputs are not those that the run recorded"
-    warnings = (
-        (f"noisy host: copies of one network differed by {timed.resolution:.1%}",) if timed.resolution > NOISY else ()
-    )
+    if found.resolution > NOISY:
+        warnings[f"noisy host: copies of one network differed by {found.resolution:.1%}"] = None
     return Verdict(
         outcome=outcome,
         reason=reason,
         budget=job.budget,
-        limit_ns=job.budget.limit_ns(round(dense.value)),
-        dense=dense,
-        pruned=small,
-        ratio=ratio,
-        resolution=timed.resolution,
-        instances=job.instances,
+        limit_ns=job.budget.limit_ns(round(found.second.value)),
+        dense=found.second,
+        pruned=found.first,
+        ratio=found.ratio,
+        resolution=found.resolution,
+        instances=job.instances * len(sessions),
         equivalent=equivalent,
         accuracy=_accuracy(pruned, job.data),
         dense_accuracy=_accuracy(job.dense, job.data),
         target=job.target,
         environment=open_device(job.target).environment(),
-        warnings=warnings,
+        warnings=tuple(warnings),
     )
 
 
@@ -147,43 +150,30 @@ def decide(budget: Budget, ratio: Interval, dense: Interval, pruned: Interval) -
     return Outcome.PASS, found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Timed:
-    """Mean over instances of each network per round, in ns, and how far copies of the dense network lie apart."""
-
-    dense: list[int]
-    pruned: list[int]
-    resolution: float
-
-    def joined(self, other: _Timed) -> _Timed:
-        return _Timed(
-            dense=self.dense + other.dense,
-            pruned=self.pruned + other.pruned,
-            resolution=max(self.resolution, other.resolution),
-        )
+def _measure(job: VerifyJob, pruned: nn.Module, number: int) -> tuple[Session, Conditions | None]:
+    """One session with fresh instances of the pruned and the dense network in shuffled rounds."""
+    modules = {"the pruned network": pruned, "the dense network": job.dense}
+    subjects = {
+        name: network_subject(name, net, job.example_inputs, job.target.batch_size) for name, net in modules.items()
+    }
+    settings = replace(job.settings, seed=job.settings.seed + number)
+    timed = instances_of(open_device(job.target), subjects, settings, job.instances)
+    own, dense = ([found.samples_ns for found in group] for group in timed.values())
+    return (own, dense), timed["the dense network"][0].conditions
 
 
-def _measure(job: VerifyJob, pruned: nn.Module, session: int) -> _Timed:
-    """One session with fresh instances of both networks in shuffled rounds."""
-    modules = {f"dense {n}": job.dense for n in range(job.instances)}
-    modules |= {f"pruned {n}": pruned for n in range(job.instances)}
-    subjects = [network_subject(key, net, job.example_inputs, job.target.batch_size) for key, net in modules.items()]
-    settings = replace(job.settings, seed=job.settings.seed + session)
-    measured = {m.subject: m for m in open_device(job.target).measure(subjects, settings)}
-    for measurement in measured.values():
-        if measurement.failure is not None:
-            raise MeasurementError(f"{measurement.subject} could not be timed: {measurement.failure}")
-    dense = [measured[f"dense {n}"] for n in range(job.instances)]
-    copies = [aa_resolution(dense[0].samples_ns, copy.samples_ns) for copy in dense[1:]]
-    return _Timed(
-        dense=_mean_per_round(dense),
-        pruned=_mean_per_round([measured[f"pruned {n}"] for n in range(job.instances)]),
-        resolution=max(copies, default=0.0),
+def _compared(sessions: Sequence[Session], settings: TimingSettings) -> InstanceComparison:
+    """What the instances say; a protocol that times one network many times has only its rounds to go by."""
+    if all(len(group) > 1 for session in sessions for group in session):
+        return compare_instances(sessions, statistic=settings.statistic)
+    own, dense = ([ns for session in sessions for ns in session[side][0]] for side in (0, 1))
+    return InstanceComparison(
+        ratio=ratio_interval(own, dense),
+        first=summary_interval(own, settings),
+        second=summary_interval(dense, settings),
+        spread=0.0,
+        resolution=0.0,
     )
-
-
-def _mean_per_round(instances: Sequence[Measurement]) -> list[int]:
-    return [round(sum(row) / len(row)) for row in zip(*(m.samples_ns for m in instances), strict=True)]
 
 
 def _same(got: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:

@@ -1,0 +1,152 @@
+"""Compares two networks by several fresh instances of each, because instances of one network differ.
+
+Where an instance's memory lies is a random effect of its own: up to several percent, and not averaged away by more
+rounds. So the unit of the statistic is the instance, not the sample:
+
+    x = median over rounds of log(sample / the round's centre)      one number per instance; drift cancels in the centre
+    log ratio = mean x of the one network - mean x of the other     in every session; the mean over sessions
+    s^2 = sum of squares of x about its network's mean / freedom    pooled over networks and sessions
+    interval = log ratio +- t(0.975, freedom) * s * sqrt(sum over sessions of (1/m + 1/n)) / sessions
+
+with m and n instances and (m - 1) + (n - 1) degrees of freedom in each session: Student's interval for two groups of
+equal variance, blocked by session. Noise of the rounds is part of s; the paired interval of the rounds is a floor, so
+that three instances which happen to agree claim nothing that the rounds do not support.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TypeAlias
+
+from scipy.special import stdtrit
+
+from tailor.errors import MeasurementError
+from tailor.records import Interval
+from tailor.timing import aa_resolution, median_interval
+
+__all__ = ["InstanceComparison", "Instances", "Session", "compare_instances", "instances_latency"]
+
+Instances: TypeAlias = Sequence[Sequence[int]]  # samples in ns of each instance, shape [instances, rounds]
+Session: TypeAlias = tuple[Instances, Instances]  # both networks' instances, timed in the same shuffled rounds
+
+_CENTRES: dict[str, Callable[[Sequence[float]], float]] = {"median": statistics.median, "mean": statistics.fmean}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceComparison:
+    """What instances of two networks say, with 95 % intervals that include how instances differ.
+
+    `ratio` is the first network's latency over the second's; `first` and `second` are latencies in ns; `spread` the
+    relative standard deviation of instances of one network; `resolution` what two copies typically differ by (the
+    median A/A resolution over all pairs of instances of one network).
+    """
+
+    ratio: Interval
+    first: Interval
+    second: Interval
+    spread: float
+    resolution: float
+
+
+def compare_instances(
+    sessions: Sequence[Session], *, statistic: str = "median", peers: Sequence[Instances] = ()
+) -> InstanceComparison:
+    """Hold two networks against each other over all sessions; `statistic` summarises an instance's rounds.
+
+    `peers` are instances of further networks on the same engine: how these differ adds degrees of freedom.
+
+    Raises:
+        MeasurementError: no session, unequal rounds in a session, or fewer than two instances of a network.
+    """
+    for session in sessions:
+        _require_pairs(session)
+    if not sessions:
+        raise MeasurementError("no session to compare instances in", value=0)
+    centre = _CENTRES[statistic]
+    levels = [_levels(session, centre) for session in sessions]
+    known = [_group_levels(group, group, centre) for group in peers]
+    spread, freedom = _pooled([*(group for session in levels for group in session), *known])
+    log_ratio = statistics.fmean(statistics.fmean(a) - statistics.fmean(b) for a, b in levels)
+    error = spread * math.sqrt(sum(1 / len(a) + 1 / len(b) for a, b in levels)) / len(levels)
+    half = float(stdtrit(freedom, 0.975)) * error
+    rounds = median_interval([value for session in sessions for value in _paired(session)])
+    first, second = ([session[side] for session in sessions] for side in (0, 1))
+    return InstanceComparison(
+        ratio=_exponential(log_ratio, max(half, rounds.high - log_ratio, 0), max(half, log_ratio - rounds.low, 0)),
+        first=_latency(first, centre, spread, freedom),
+        second=_latency(second, centre, spread, freedom),
+        spread=spread,
+        resolution=_resolution([group for session in sessions for group in session]),
+    )
+
+
+def instances_latency(instances: Instances, *, statistic: str = "median") -> tuple[Interval, float]:
+    """Latency in ns of a network by its instances of one session, with its interval, and its A/A resolution.
+
+    Raises:
+        MeasurementError: fewer than two instances, or unequal rounds.
+    """
+    _require_pairs((instances, instances))
+    centre = _CENTRES[statistic]
+    spread, freedom = _pooled([_group_levels(instances, instances, centre)])
+    return _latency([instances], centre, spread, freedom), _resolution([instances])
+
+
+def _require_pairs(session: Session) -> None:
+    counts = sorted({len(samples) for group in session for samples in group})
+    if len(counts) != 1 or counts[0] == 0:
+        raise MeasurementError(f"instances of one session need the same rounds, not {counts}", value=counts)
+    fewest = min(len(group) for group in session)
+    if fewest < 2:
+        message = f"{fewest} instance says nothing about how instances differ; give 2 or more"
+        raise MeasurementError(message, value=fewest)
+
+
+def _levels(session: Session, centre: Callable[[Sequence[float]], float]) -> tuple[list[float], list[float]]:
+    everything = [*session[0], *session[1]]
+    first, second = (_group_levels(group, everything, centre) for group in session)
+    return first, second
+
+
+def _group_levels(group: Instances, everything: Instances, centre: Callable[[Sequence[float]], float]) -> list[float]:
+    """Each instance's log latency about the centre of its rounds."""
+    middles = [statistics.fmean(map(math.log, row)) for row in zip(*everything, strict=True)]
+    return [centre([math.log(ns) - middle for ns, middle in zip(row, middles, strict=True)]) for row in group]
+
+
+def _pooled(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
+    """Standard deviation about the groups' own means, and its degrees of freedom."""
+    freedom = sum(len(group) - 1 for group in groups)
+    squares = sum((value - statistics.fmean(group)) ** 2 for group in groups for value in group)
+    return math.sqrt(squares / freedom), freedom
+
+
+def _paired(session: Session) -> list[float]:
+    """Per round, the log ratio of the networks' geometric means over their instances."""
+    first, second = ([statistics.fmean(map(math.log, row)) for row in zip(*group, strict=True)] for group in session)
+    return [a - b for a, b in zip(first, second, strict=True)]
+
+
+def _latency(
+    sessions: Sequence[Instances], centre: Callable[[Sequence[float]], float], spread: float, freedom: int
+) -> Interval:
+    """Geometric mean over instances of their latency; the interval is that of instances, never below the rounds'."""
+    logs = [[math.log(centre(samples)) for samples in instances] for instances in sessions]
+    value = statistics.fmean(statistics.fmean(group) for group in logs)
+    error = spread * math.sqrt(sum(1 / len(group) for group in logs)) / len(logs)
+    half = float(stdtrit(freedom, 0.975)) * error
+    rows = [statistics.fmean(map(math.log, row)) for group in sessions for row in zip(*group, strict=True)]
+    rounds = median_interval(rows)
+    return _exponential(value, max(half, rounds.high - value), max(half, value - rounds.low))
+
+
+def _resolution(groups: Sequence[Instances]) -> float:
+    return statistics.median(aa_resolution(a, b) for group in groups for a, b in combinations(group, 2))
+
+
+def _exponential(log_value: float, above: float, below: float) -> Interval:
+    return Interval(value=math.exp(log_value), low=math.exp(log_value - below), high=math.exp(log_value + above))
