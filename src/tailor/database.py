@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import platformdirs
 
@@ -15,9 +16,11 @@ from tailor.errors import DatabaseError, SchemaError
 from tailor.records import Environment, Measurement
 from tailor.serialize import decode, encode
 
+T = TypeVar("T")
+
 __all__ = ["DATABASE_VERSION", "Database", "default_path"]
 
-DATABASE_VERSION = 1
+DATABASE_VERSION = 2
 _APPLICATION_ID = 0x7A11_0210  # tells a database of ours from any other SQLite file
 _BUSY_SECONDS = 60.0
 _LOOKUP_CHUNK = 500  # SQLite allows 999 parameters in one statement
@@ -36,6 +39,14 @@ CREATE TABLE measurements (
 CREATE INDEX measurements_by_subject ON measurements (environment, subject);
 CREATE INDEX measurements_by_session ON measurements (session);
 """
+_ACCOUNTS = """
+CREATE TABLE accounts (
+    environment TEXT NOT NULL REFERENCES environments(key),
+    subject TEXT NOT NULL,
+    record BLOB NOT NULL,
+    PRIMARY KEY (environment, subject)
+) WITHOUT ROWID
+"""  # since version 2
 
 
 def default_path() -> Path:
@@ -84,7 +95,7 @@ class Database:
         with self._transaction():  # the write lock makes one of many starting processes create the tables
             tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if tables == 0:
-                for statement in _SCHEMA.split(";"):
+                for statement in (*_SCHEMA.split(";"), _ACCOUNTS):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {DATABASE_VERSION}")
                 connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
@@ -94,6 +105,8 @@ class Database:
                 value=str(self.path),
             )
         version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 1:
+            version = self._from_version_1()
         if version != DATABASE_VERSION:
             raise DatabaseError(
                 f"{self.path} has version {version}, this Tailor reads {DATABASE_VERSION}; "
@@ -101,6 +114,14 @@ class Database:
                 value=version,
             )
         self._write_ahead()
+
+    def _from_version_1(self) -> int:
+        """Add what version 2 has; nothing that was measured is touched."""
+        with self._transaction():
+            if self._connection.execute("PRAGMA user_version").fetchone()[0] == 1:  # nobody else was faster
+                self._connection.execute(_ACCOUNTS)
+                self._connection.execute("PRAGMA user_version = 2")
+        return 2
 
     def _write_ahead(self) -> None:
         """Switch to write-ahead logging; another process that opens the file at this moment may hold it briefly."""
@@ -154,6 +175,32 @@ class Database:
                 [environment_key, *chunk],
             )
             found.update({measurement.subject: measurement for measurement in rows})
+        return found
+
+    def add_accounts(self, environment: Environment, accounts: Mapping[str, object]) -> None:
+        """Keep what an engine accounted for, one record per subject key; the latest counts.
+
+        Raises:
+            DatabaseError: the file cannot be written.
+        """
+        rows = [(environment.key, subject, encode(account)) for subject, account in accounts.items()]
+        with self._translated(), self._transaction():
+            execute = self._connection.execute
+            execute("INSERT OR IGNORE INTO environments VALUES (?, ?)", (environment.key, encode(environment)))
+            self._connection.executemany("INSERT OR REPLACE INTO accounts VALUES (?, ?, ?)", rows)
+
+    def find_accounts(self, environment_key: str, subject_keys: Sequence[str], kind: type[T]) -> dict[str, T]:
+        """The accounts of these subjects, as records of the kind that was added."""
+        found: dict[str, T] = {}
+        for start in range(0, len(subject_keys), _LOOKUP_CHUNK):
+            chunk = list(subject_keys[start : start + _LOOKUP_CHUNK])
+            with self._translated():
+                rows = self._connection.execute(
+                    f"SELECT subject, record FROM accounts WHERE environment = ? AND subject IN "
+                    f"({','.join('?' * len(chunk))})",
+                    [environment_key, *chunk],
+                ).fetchall()
+                found |= {subject: decode(record, kind) for subject, record in rows}
         return found
 
     def of_session(self, session: str) -> dict[str, Measurement]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from tailor.records import Environment, Estimate, Measurement, TimingSettings, Trial
+from tailor.records import Environment, Estimate, Measurement, NodeTime, TimingSettings, Trial
 from tailor.spec import Widths
 
-__all__ = ["Device", "Evaluator", "Importance", "LatencyModel", "Proposal", "Strategy", "Subject"]
+__all__ = ["Accountant", "Device", "Evaluator", "Importance", "LatencyModel", "Proposal", "Strategy", "Subject"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,6 +35,16 @@ class Device(Protocol):
 
     def measure(self, subjects: Sequence[Subject], settings: TimingSettings) -> list[Measurement]:
         """Time all subjects in one session, interleaved in shuffled rounds; a subject that fails is a value."""
+
+
+@runtime_checkable
+class Accountant(Protocol):
+    """A device whose engine tells what the parts of a running network took."""
+
+    def account(
+        self, subjects: Sequence[Subject], settings: TimingSettings, seconds: float
+    ) -> tuple[list[Measurement], dict[str, tuple[NodeTime, ...]]]:
+        """Time all subjects as `Device.measure` does, then account for each for so many seconds, by subject key."""
 
 
 class LatencyModel(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tailor.latency.staircase import Staircase
@@ -12,6 +12,7 @@ from tailor.timing import claimable_step
 
 __all__ = ["axes_of", "draw_networks", "group_candidates"]
 
+_NARROWEST = 0.1  # of the dense width, for networks of any widths
 _ATTEMPTS = 50  # draws per wanted network before the space counts as exhausted
 
 Stairs = Mapping[tuple[str, str], Staircase]
@@ -46,27 +47,38 @@ def group_candidates(graph: ChannelGraph, stairs: Stairs, resolution: float) -> 
     return {group.name: _edges(group, _touches(graph, group, stairs, dense), resolution) for group in graph.groups}
 
 
-def draw_networks(candidates: Mapping[str, tuple[int, ...]], count: int, seed: int) -> tuple[Widths, ...]:
-    """Up to `count` distinct networks: the narrowest first, then random ones from narrow to wide; never the dense.
+def draw_networks(
+    graph: ChannelGraph, candidates: Mapping[str, tuple[int, ...]], count: int, seed: int
+) -> tuple[Widths, ...]:
+    """Up to `count` distinct networks: the narrowest candidates first, then by turns of candidates and of any widths.
 
-    Widths drawn independently would all cost about the same (their sum concentrates), and the model would never see
-    deep cuts. So every network draws its own mean width first, and the groups scatter around it.
+    Candidates are where a search goes; any widths teach what lies between them. Widths drawn independently would all
+    cost about the same (their sum concentrates), and the model would never see deep cuts: so every network draws its
+    own mean width first, and the groups scatter around it. Never the dense network.
     """
     draw = random.Random(seed)
-    dense = Widths({group: widths[-1] for group, widths in candidates.items()})
+    dense = graph.dense_widths
     narrowest = Widths({group: widths[0] for group, widths in candidates.items()})
     chosen = {} if narrowest == dense else {narrowest: None}
-    for _ in range(_ATTEMPTS * count):
+    anything = {group.name: _all_widths(group) for group in graph.groups}
+    for attempt in range(_ATTEMPTS * count):
         if len(chosen) >= count:
             break
         mean, scatter = draw.uniform(0.05, 0.95), draw.choice((2.0, 6.0))
-        picked = {group: _pick(draw, widths, mean, scatter) for group, widths in candidates.items()}
-        if (network := Widths(picked)) != dense:
+        choices = anything if attempt % 2 else candidates
+        network = Widths({group: _pick(draw, widths, mean, scatter) for group, widths in choices.items()})
+        if network != dense:
             chosen[network] = None
     return tuple(chosen)
 
 
-def _pick(draw: random.Random, widths: tuple[int, ...], mean: float, scatter: float) -> int:
+def _all_widths(group: ChannelGroup) -> tuple[int, ...]:
+    """Every width that may be kept, from a tenth of the dense one."""
+    lowest = max(group.smallest, round(_NARROWEST * group.width))
+    return tuple(width for width in range(lowest, group.width + 1) if group.allows(width))
+
+
+def _pick(draw: random.Random, widths: Sequence[int], mean: float, scatter: float) -> int:
     share = draw.betavariate(scatter * mean, scatter * (1 - mean))
     return widths[min(int(share * len(widths)), len(widths) - 1)]
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tailor.latency.factors import Factors, factors_of
 from tailor.latency.staircase import Staircase, monotone_levels, quantum_of
 from tailor.records import Estimate
 from tailor.spec import Axis, Layer, LayerShape, Widths
@@ -175,8 +176,22 @@ class FactoredLatency:
             source="extrapolated" if below else "fitted",
         )
 
-    def layer_ns(self, index: int, in_channels: int, out_channels: int) -> float:
-        """What the layer at this position adds in ns when its axes have these sizes: one factor of the sum."""
+    @property
+    def constant_ns(self) -> float:
+        """What no layer adds."""
+        return self.terms.constant_ns
+
+    @property
+    def priced_layers(self) -> tuple[LayerTerm, ...]:
+        """The layers, in the order of their positions."""
+        return self.terms.layers
+
+    def factors(self, candidates: Mapping[str, tuple[int, ...]], around: Widths) -> Factors:
+        """The sum as terms over one or two groups; the same around every network."""
+        return factors_of(self, candidates, around)
+
+    def layer_ns(self, index: int, in_channels: int, out_channels: int, around: Widths | None = None) -> float:
+        """What the layer at this position adds in ns when its axes have these sizes, whatever is around."""
         known, sizes = self._known[index], (in_channels, out_channels)
         if sizes not in known:
             layer = self.terms.layers[index]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tailor.errors import SchemaError
 from tailor.latency.factored import FactoredLatency, FactoredTerms, FitError
+from tailor.latency.kernels import StepReason
 from tailor.latency.staircase import Staircase
+from tailor.latency.surface_model import SurfaceLatency, SurfaceTerms
 from tailor.records import Environment, Interval
 from tailor.spec import LayerShape, Target
 
@@ -17,13 +20,15 @@ __all__ = ["LayerStaircase", "NetworkProbe", "Profile"]
 class LayerStaircase:
     """Latency of one layer shape against the channels of one axis ("out" or "in"), the other axis at its dense size.
 
-    `layers` names every layer of the network that has this shape; `shape` is the dense one.
+    `layers` names every layer of the network that has this shape; `shape` is the dense one; `why` gives a reason for
+    each step, as far as the engine names its kernels.
     """
 
     layers: tuple[str, ...]
     axis: str
     shape: LayerShape
     staircase: Staircase
+    why: tuple[StepReason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +51,10 @@ class Profile:
 
     `dense` is the dense network's latency in ns with its 95 % interval; `resolution` the relative difference that two
     copies of it showed; `candidates` the widths worth trying per group, ascending, the dense one last;
-    `smallest_ns` the measured latency of the narrowest network that the candidates allow.
+    `smallest_ns` the measured latency of the narrowest network that the candidates allow. Of the two latency models,
+    the one that predicted unseen networks better is kept: `surfaces` (from the engine's account of whole networks) or
+    `terms` (from lone layers); `error` is its. `instance_noise` is the relative standard deviation of one fresh
+    instance of a network against another: rounds do not average it away.
     """
 
     target: Target
@@ -57,11 +65,14 @@ class Profile:
     staircases: tuple[LayerStaircase, ...]
     candidates: Mapping[str, tuple[int, ...]]
     networks: tuple[NetworkProbe, ...]
-    terms: FactoredTerms
+    terms: FactoredTerms | None
+    surfaces: SurfaceTerms | None
     error: FitError
+    instance_noise: float
     smallest_ns: int
     layer_probes: int
     layer_probes_found: int
+    networks_found: int
     seconds: float
 
     @property
@@ -70,6 +81,14 @@ class Profile:
         return round(self.dense.value)
 
     @property
-    def latency(self) -> FactoredLatency:
-        """The latency model: ask it with `predict(widths)`."""
-        return FactoredLatency(self.terms)
+    def latency(self) -> FactoredLatency | SurfaceLatency:
+        """The latency model: ask it with `predict(widths)`, and for a solver's terms with `factors(...)`.
+
+        Raises:
+            SchemaError: the profile holds no model.
+        """
+        if self.surfaces is not None:
+            return SurfaceLatency(self.surfaces)
+        if self.terms is not None:
+            return FactoredLatency(self.terms)
+        raise SchemaError("the profile holds no latency model; profile again")

@@ -179,7 +179,7 @@ def _surfaces(problem: _Problem, rows: BoolArray, seed: int) -> tuple[Surface, .
             megabytes=np.tile(problem.megabytes[rows], len(columns)),
             ns=problem.spent[rows][:, columns].T.ravel(),
         )
-        samples = every.at(np.isfinite(every.ns))
+        samples = every.at(every.ns > 0)  # neither without an account nor below what the engine's clock can tell
         shape = problem.layers[columns[0]].shape
         depthwise = shape.groups > 1 and shape.groups == shape.in_channels
         surfaces.append(fit_surface(samples, depthwise=depthwise, seed=seed) if len(samples) else Surface())

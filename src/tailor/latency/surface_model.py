@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tailor.latency.basis import FOOTPRINT_STEPS, footprint_share, term_named, term_values
+from tailor.latency.factors import Factors, factors_of
 from tailor.latency.surface import Surface
 from tailor.records import Estimate
 from tailor.spec import Axis, LayerShape, Widths
@@ -114,6 +115,15 @@ class SurfaceLatency:
     def constant_ns(self) -> float:
         """What no layer adds."""
         return self.terms.constant_ns
+
+    @property
+    def priced_layers(self) -> tuple[SurfaceLayer, ...]:
+        """The layers, in the order of their positions."""
+        return self.terms.layers
+
+    def factors(self, candidates: Mapping[str, tuple[int, ...]], around: Widths) -> Factors:
+        """The sum as terms over one or two groups, the caches as full as the network `around` fills them."""
+        return factors_of(self, candidates, around)
 
     def layer_ns(self, index: int, in_channels: int, out_channels: int, around: Widths) -> float:
         """What the layer at this position adds in ns, the caches as full as the network `around` fills them."""

@@ -46,7 +46,7 @@ class PruneRequest:
     cycles: int | None = None
     population: int | None = None
     distill: bool | None = None
-    networks: int = 80
+    networks: int = 160
     pin: Sequence[str] = ()
     min_width: int = 1
     quantum: int = 1

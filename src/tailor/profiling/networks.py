@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +13,16 @@ from torch import nn
 from tailor.channels import build
 from tailor.engines.subjects import network_subject
 from tailor.errors import MeasurementError
-from tailor.protocols import Device, Subject
+from tailor.latency.accounts import NetworkAccount, settle
+from tailor.protocols import Accountant, Device, Subject
 from tailor.records import Estimate, Measurement, TimingSettings
 from tailor.spec import ChannelGraph, KeepPlan, Widths
 from tailor.timing import ratio_interval
 
-__all__ = ["MeasuredLatency", "NetworkTime", "NetworkTimer", "build_widths"]
+__all__ = ["MeasuredLatency", "NetworkTime", "NetworkTimer", "TimedNetworks", "build_widths"]
 
-_SENTINEL = "dense"
+_DENSE_COPIES = 2  # instances of the dense network in every session: their mean is the reference
+_ACCOUNT_SECONDS = 0.05  # of running for one network's account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,16 @@ class NetworkTime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimedNetworks:
+    """One session: the networks that ran, what their engine accounts for, the dense instances' samples, raw data."""
+
+    times: Mapping[Widths, NetworkTime]
+    accounts: Mapping[Widths, NetworkAccount]
+    dense: tuple[tuple[int, ...], ...]
+    measurements: tuple[Measurement, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkTimer:
     """Builds and times narrowed networks beside the dense one."""
 
@@ -46,27 +59,58 @@ class NetworkTimer:
     batch_size: int
     device: Device
 
-    def time(
-        self, networks: Sequence[Widths], settings: TimingSettings
-    ) -> tuple[dict[Widths, NetworkTime], list[Measurement]]:
-        """Ratios of the networks that ran, and every raw measurement, of one interleaved session.
+    def time(self, networks: Sequence[Widths], settings: TimingSettings) -> TimedNetworks:
+        """Time the networks in one interleaved session beside two fresh instances of the dense one.
 
         Raises:
             MeasurementError: the dense network cannot be run.
         """
-        keys = {widths: self.key(widths) for widths in networks}
-        subjects = [self.subject(self.graph.dense_widths), *(self.subject(widths) for widths in networks)]
-        measurements = self.device.measure(subjects, settings)
-        dense = measurements[0]
-        if dense.failure is not None:
-            raise MeasurementError(f"the dense network could not be timed: {dense.failure}", value=dense.failure)
+        dense = [self.subject(self.graph.dense_widths, copy=copy) for copy in range(_DENSE_COPIES)]
+        subjects = [*dense, *(self.subject(widths) for widths in networks)]
+        measurements, accounts = self._measured(subjects, settings)
         by_key = {measurement.subject: measurement for measurement in measurements}
-        times = {}
-        for widths, key in keys.items():
-            if by_key[key].failure is None:
-                ratio = ratio_interval(by_key[key].samples_ns, dense.samples_ns)
-                times[widths] = NetworkTime(ratio=ratio.value, low=ratio.low, high=ratio.high)
-        return times, measurements
+        return TimedNetworks(
+            times=self.ratios(networks, by_key),
+            accounts={widths: accounts[key] for widths in networks if (key := self.key(widths)) in accounts},
+            dense=tuple(by_key[subject.key].samples_ns for subject in dense),
+            measurements=tuple(measurements),
+        )
+
+    def ratios(
+        self, networks: Sequence[Widths], session: Mapping[str, Measurement]
+    ) -> dict[Widths, NetworkTime]:
+        """Each network of a session over the mean instance of the dense one; those that failed are left out.
+
+        Raises:
+            MeasurementError: the dense network failed or is not among the session's measurements.
+        """
+        dense = [session.get(self._dense_key(copy)) for copy in range(_DENSE_COPIES)]
+        samples = [measurement.samples_ns for measurement in dense if measurement and measurement.failure is None]
+        if not samples:
+            failure = next((measurement.failure for measurement in dense if measurement), "it was not timed")
+            raise MeasurementError(f"the dense network could not be timed: {failure}", value=failure)
+        reference = [round(math.exp(sum(map(math.log, row)) / len(row))) for row in zip(*samples, strict=True)]
+        found = {}
+        for widths in networks:
+            measurement = session.get(self.key(widths))
+            if measurement is not None and measurement.failure is None:
+                ratio = ratio_interval(measurement.samples_ns, reference)
+                found[widths] = NetworkTime(ratio=ratio.value, low=ratio.low, high=ratio.high)
+        return found
+
+    def _measured(
+        self, subjects: Sequence[Subject], settings: TimingSettings
+    ) -> tuple[list[Measurement], dict[str, NetworkAccount]]:
+        """What the subjects took, and the accounts of those whose engine gives one."""
+        if not isinstance(self.device, Accountant):
+            return self.device.measure(subjects, settings), {}
+        measurements, nodes = self.device.account(subjects, settings, _ACCOUNT_SECONDS)
+        layers = [layer.name for layer in self.graph.layers]
+        settled = {key: settle(found, layers) for key, found in nodes.items()}
+        return measurements, {key: account for key, account in settled.items() if account is not None}
+
+    def _dense_key(self, copy: int) -> str:
+        return self.key(self.graph.dense_widths) + (f" copy {copy}" if copy else "")
 
     def subject(self, widths: Widths, *, copy: int = 0) -> Subject:
         """The network of these widths, ready to be timed; copies of it have keys of their own."""
@@ -101,11 +145,11 @@ class MeasuredLatency:
         """
         if widths == self.timer.graph.dense_widths:
             return Estimate(ns=self.dense_ns, low_ns=self.dense_ns, high_ns=self.dense_ns)
-        times, measurements = self.timer.time([widths], self.settings)
-        if widths not in times:
-            failure = measurements[-1].failure
+        timed = self.timer.time([widths], self.settings)
+        if widths not in timed.times:
+            failure = timed.measurements[-1].failure
             raise MeasurementError(f"a candidate network could not be timed: {failure}", value=dict(widths))
-        found = times[widths]
+        found = timed.times[widths]
         return Estimate(
             ns=round(found.ratio * self.dense_ns),
             low_ns=round(found.low * self.dense_ns),

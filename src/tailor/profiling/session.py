@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,11 +13,14 @@ from tailor.database import Database
 from tailor.engines import open_device
 from tailor.errors import MeasurementError, NothingToPruneError
 from tailor.latency.candidates import draw_networks, group_candidates
+from tailor.latency.factored import FactoredTerms, FitError, LoneLayer
 from tailor.latency.fitting import fit_factored
 from tailor.latency.profile import LayerStaircase, NetworkProbe, Profile
+from tailor.latency.surface_fitting import FEWEST_NETWORKS, AccountedNetwork, fit_surfaces
+from tailor.latency.surface_model import SurfaceTerms
 from tailor.profiling.layers import LayerTimer, Progress
 from tailor.profiling.networks import NetworkTimer
-from tailor.profiling.probes import NetworkProbes
+from tailor.profiling.probes import NetworkProbes, Probed
 from tailor.profiling.stairs import find_stairs, lone_layers, plan_stairs, stairs_by_layer
 from tailor.records import Environment, Interval, TimingSettings
 from tailor.spec import ChannelGraph, Target, Widths
@@ -28,7 +31,8 @@ __all__ = ["profile"]
 _DENSE_ATTEMPTS, _QUIET = 3, 0.02  # sessions at most, and the resolution that needs no other
 _TOO_NOISY = 0.05  # a resolution at which a missing step says nothing about the network
 _DENSE_SECONDS = 20.0  # the profile wants the dense latency, not a publishable one: verification measures again
-_NETWORK_SECONDS = (12.0, 450.0, 240.0)  # time for whole networks: base, per second of dense latency, most
+_ACCOUNTED_SHARE = 0.8  # of the networks that must have an account before surfaces are fitted to them
+_NETWORK_SECONDS = (90.0, 450.0, 300.0)  # time for whole networks: base, per second of dense latency, most
 _LAYER_SECONDS = (8.0, 120.0, 90.0)  # time for lone layers, likewise
 
 
@@ -48,15 +52,15 @@ def profile(  # noqa: PLR0913  what is profiled, where, and how thoroughly
     *,
     database: Database,
     settings: TimingSettings | None = None,
-    networks: int = 80,
+    networks: int = 160,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Profile:
     """Learn how fast the network would be on the target at any widths, and which widths are worth trying.
 
     `settings` time the dense network; layers and probe networks are timed with as many rounds as a time that grows
-    with the dense latency allows (ResNet-56 at 7 ms: under a minute; at 280 ms: under four). `progress` is told
-    (stage, done, total). The model is left as found.
+    with the dense latency allows (about two minutes where a call takes milliseconds, at most about eight). What the
+    database knows is not timed again. `progress` is told (stage, done, total). The model is left as found.
 
     Raises:
         NothingToPruneError: no layer of the network gains anything from narrower groups; says why.
@@ -85,20 +89,13 @@ def profile(  # noqa: PLR0913  what is profiled, where, and how thoroughly
     candidates = group_candidates(graph, stairs_by_layer(staircases), dense.resolution)
     _require_choice(candidates, dense.resolution, target)
     probes = NetworkProbes(timer=timer, environment=environment, database=database, seed=seed, progress=say)
-    times = probes.time(
-        draw_networks(candidates, networks, seed),
+    probed = probes.time(
+        draw_networks(graph, candidates, networks, seed),
         seconds=_seconds(_NETWORK_SECONDS, dense),
         dense_seconds=dense.interval.value / 1e9,
     )
-    samples = [(widths, round(found.ratio * dense.interval.value), found.noise) for widths, found in times.items()]
-    fit = fit_factored(
-        graph.layers,
-        lone_layers(graph, staircases, {shape: found.ns for shape, found in layers.times.items()}),
-        [*samples, (graph.dense_widths, round(dense.interval.value), 0.0)],
-        dense=graph.dense_widths,
-        dense_ns=round(dense.interval.value),
-        seed=seed,
-    )
+    lone = lone_layers(graph, staircases, {shape: found.ns for shape, found in layers.times.items()})
+    fit = _fitted(graph, lone, probed, round(dense.interval.value), seed)
     return Profile(
         target=target,
         environment=environment,
@@ -107,16 +104,68 @@ def profile(  # noqa: PLR0913  what is profiled, where, and how thoroughly
         resolution=dense.resolution,
         staircases=staircases,
         candidates=candidates,
-        networks=tuple(
-            NetworkProbe(widths=dict(widths), ns=ns, noise=noise, predicted_ns=predicted)
-            for (widths, ns, noise), predicted in zip(samples, fit.predicted_ns[:-1], strict=True)
-        ),
+        networks=fit.networks,
         terms=fit.terms,
+        surfaces=fit.surfaces,
         error=fit.error,
-        smallest_ns=round(times[_narrowest(candidates)].ratio * dense.interval.value),
+        instance_noise=probed.instance_noise,
+        smallest_ns=round(probed.times[_narrowest(candidates)].ratio * dense.interval.value),
         layer_probes=layers.measured,
         layer_probes_found=layers.found,
+        networks_found=probed.found,
         seconds=time.perf_counter() - started,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fitted:
+    """The better of the two latency models, its held-out error, and the networks with their held-out predictions."""
+
+    terms: FactoredTerms | None
+    surfaces: SurfaceTerms | None
+    error: FitError
+    networks: tuple[NetworkProbe, ...]
+
+
+def _fitted(
+    graph: ChannelGraph, lone: Mapping[str, LoneLayer], probed: Probed, dense_ns: int, seed: int
+) -> _Fitted:
+    """Fit both models to the same networks and keep the one whose held-out predictions are closer on average."""
+    samples = [(widths, round(found.ratio * dense_ns), found.noise) for widths, found in probed.times.items()]
+    dense = graph.dense_widths
+    factored = fit_factored(
+        graph.layers, lone, [*samples, (dense, dense_ns, 0.0)], dense=dense, dense_ns=dense_ns, seed=seed
+    )
+    best = _Fitted(
+        terms=factored.terms,
+        surfaces=None,
+        error=factored.error,
+        networks=_network_probes(samples, factored.predicted_ns[:-1]),
+    )
+    accounted = [
+        AccountedNetwork(widths=widths, ns=ns, noise=noise, account=probed.accounts[widths])
+        for widths, ns, noise in samples
+        if widths in probed.accounts
+    ]
+    if len(accounted) < max(FEWEST_NETWORKS, _ACCOUNTED_SHARE * len(samples)):
+        return best
+    fit = fit_surfaces(graph, accounted, dense_ns=dense_ns, seed=seed)
+    if fit.error.mean >= best.error.mean:
+        return best
+    return _Fitted(
+        terms=None,
+        surfaces=fit.terms,
+        error=fit.error,
+        networks=_network_probes([(n.widths, n.ns, n.noise) for n in accounted], fit.predicted_ns),
+    )
+
+
+def _network_probes(
+    samples: Sequence[tuple[Widths, int, float]], predicted: Sequence[int]
+) -> tuple[NetworkProbe, ...]:
+    return tuple(
+        NetworkProbe(widths=dict(widths), ns=ns, noise=noise, predicted_ns=told)
+        for (widths, ns, noise), told in zip(samples, predicted, strict=True)
     )
 
 
