@@ -73,5 +73,5 @@ def test_the_command_reads_traces(tmp_path: Path) -> None:
 
 def test_the_command_names_a_file_that_is_no_trace(tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text("{}")
-    with pytest.raises(SchemaError, match="is no trace of torch.profiler"):
+    with pytest.raises(SchemaError, match=r"is no trace of torch\.profiler"):
         printed("analyze-waves", str(tmp_path / "t.json"))

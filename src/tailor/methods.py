@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, fields
 from tailor.errors import CutError, InvalidOptionError, NothingToPruneError, UnknownNameError
 from tailor.protocols import Strategy
 from tailor.search import Evolution, EvolutionConfig, RandomSearch, RandomSearchConfig, SearchSpace
-from tailor.spec import ChannelGraph, ChannelGroup
+from tailor.spec import ChannelGraph, ChannelGroup, Widths
 
-__all__ = ["METHODS", "Method", "candidate_widths", "method_named", "strategy_of"]
+__all__ = ["METHODS", "Method", "candidate_widths", "method_named", "narrowest_widths", "strategy_of"]
 
 CHOICES = {
     "latency": ("predicted", "measured"),
@@ -120,6 +120,11 @@ def candidate_widths(
     if all(len(widths) == 1 for widths in chosen.values()):
         raise NothingToPruneError(_nothing_free(graph, method), value=[group.name for group in graph.groups])
     return chosen
+
+
+def narrowest_widths(graph: ChannelGraph, method: Method) -> Widths:
+    """The narrowest network that the method may build, whatever is gained by it."""
+    return Widths({group.name: group.width if _fixed(group, method) else group.smallest for group in graph.groups})
 
 
 def _of_group(group: ChannelGroup, profiled: Mapping[str, tuple[int, ...]], method: Method) -> tuple[int, ...]:

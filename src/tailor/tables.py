@@ -1,19 +1,16 @@
-"""What inspect, profile and measure print: records as plain text, every number formatted by the report's wording."""
+"""What inspect and profile print: records as plain text, every number formatted by the report's wording."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from tailor.console import table_text
-from tailor.latency.profile import Profile
+from tailor.latency.kernels import step_summary
+from tailor.latency.profile import LayerStaircase, Profile
 from tailor.records import GraphSummary, Interval
 from tailor.report.wording import count, duration, percent, seconds
 
-if TYPE_CHECKING:
-    from tailor.measuring import Timing
-
-__all__ = ["facts_text", "graph_text", "profile_text", "timing_text"]
+__all__ = ["facts_text", "graph_text", "profile_text"]
 
 
 def facts_text(rows: Sequence[tuple[str, str]]) -> str:
@@ -82,7 +79,7 @@ def profile_text(name: str, profile: Profile, columns: int) -> str:
     )
     stairs = [
         (
-            each.layers[0] + (f" + {len(each.layers) - 1}" if len(each.layers) > 1 else ""),
+            _layer_name(each),
             each.axis,
             str(len(each.staircase.points)),
             duration(each.staircase.treads[-1].ns),
@@ -92,38 +89,43 @@ def profile_text(name: str, profile: Profile, columns: int) -> str:
         for each in profile.staircases
     ]
     headers = ("layer", "axis", ">probes", ">dense", ">treads", "right edges")
-    widths = [(group, " ".join(map(str, values))) for group, values in profile.candidates.items() if len(values) > 1]
     parts = [name, facts, table_text(headers, stairs, columns=columns)]
-    parts.append(table_text(("group", "candidate widths"), widths, columns=columns) if widths else _nothing_to_gain())
-    return "\n\n".join(parts)
-
-
-def timing_text(name: str, versus: str | None, timing: Timing) -> str:
-    """The latency with all that it rests on; with another network, the paired ratio and what may be said."""
-    rows = [
-        (name, f"{_interval(timing.latency)} ({timing.settings.statistic} of {timing.rounds} rounds)"),
-        ("target", str(timing.target)),
-        ("stopped", _STOPPED.get(timing.stopped, timing.stopped)),
-        ("resolution", f"{percent(timing.resolution, 2)} between two copies of it in the same session"),
+    if steps := _steps(profile):
+        parts.append(table_text(("layer", "axis", ">steps", "why"), steps, columns=columns))
+    widths = [
+        (group, " ".join(map(str, values)), _ranges(values))
+        for group, values in profile.candidates.items()
+        if len(values) > 1
     ]
-    if versus is not None and timing.versus_latency and timing.ratio and timing.comparison:
-        ratio = timing.ratio
-        rows.insert(1, (versus, _interval(timing.versus_latency)))
-        spread = f"95 % interval {percent(ratio.low)} to {percent(ratio.high)}"
-        rows.append(("ratio", f"{percent(ratio.value)} of {versus}, {spread}: {timing.comparison.value}"))
-    return facts_text(rows)
-
-
-_STOPPED = {
-    "precise": "the interval was as narrow as asked",
-    "rounds": "the most rounds allowed were done",
-    "time": "the time allowed was over",
-    "protocol": "the protocol's rounds were done",
-}
+    named = ("group", "candidate widths", "of equal cost: up to the right end channels are free")
+    parts.append(table_text(named, widths, columns=columns) if widths else _nothing_to_gain())
+    return "\n\n".join(parts)
 
 
 def _interval(latency: Interval) -> str:
     return f"{duration(latency.value)}, 95 % interval {duration(latency.low)} to {duration(latency.high)}"
+
+
+def _layer_name(stairs: LayerStaircase) -> str:
+    others = len(stairs.layers) - 1
+    return stairs.layers[0] + (f" + {others}" if others else "")
+
+
+def _steps(profile: Profile) -> list[tuple[str, str, str, str]]:
+    """Why each staircase rises where it does, with the edges where more than one reason is at work."""
+    rows = []
+    for stairs in profile.staircases:
+        reasons = step_summary(stairs.why)
+        for sentence, edges in reasons:
+            where = f" (at {' '.join(map(str, edges))})" if len(reasons) > 1 else ""
+            rows.append((_layer_name(stairs), stairs.axis, str(len(edges)), sentence + where))
+    return rows
+
+
+def _ranges(widths: Sequence[int]) -> str:
+    """Widths that cost what the widest of them does: "1-16 17-32"."""
+    lows = [1, *(width + 1 for width in widths)]
+    return " ".join(f"{low}-{high}" if low < high else str(high) for low, high in zip(lows, widths, strict=False))
 
 
 def _nothing_to_gain() -> str:

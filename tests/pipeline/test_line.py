@@ -84,9 +84,17 @@ def test_resuming_a_finished_run_changes_nothing(finished: PruneResult) -> None:
     assert (finished.out / "trials.jsonl").read_bytes() == journal
 
 
-def test_an_unreachable_budget_is_told_before_the_search(tmp_path: Path) -> None:
-    with pytest.raises(BudgetUnreachableError, match=r"fastest network .* measures .* ms") as caught:
+def test_an_unreachable_share_is_told_before_the_profile(tmp_path: Path) -> None:
+    with pytest.raises(BudgetUnreachableError, match="budget 1% .*even the narrowest network") as caught:
         prune(request(tmp_path / "run", budget=Budget.parse("1%")), console=SilentReporter())
+    assert caught.value.exit_code == 3
+    assert 0.01 < caught.value.value < 1  # the measured share of the narrowest network
+    assert not (tmp_path / "run" / "profile.json").exists()
+
+
+def test_an_unreachable_time_is_told_before_the_search(tmp_path: Path) -> None:
+    with pytest.raises(BudgetUnreachableError, match=r"fastest network .* measures .* ms") as caught:
+        prune(request(tmp_path / "run", budget=Budget.parse("1us")), console=SilentReporter())
     assert caught.value.exit_code == 3
     assert caught.value.value > 0  # the measured latency of the fastest network, in ns
     assert not (tmp_path / "run" / "trials.jsonl").exists()

@@ -13,7 +13,7 @@ from tailor.report.figures import (
     stairs_figure,
     widths_figure,
 )
-from tailor.report.style import MARK
+from tailor.report.style import GHOST, MARK
 
 
 def rings(axes: Axes) -> list[tuple[float, float]]:
@@ -26,6 +26,19 @@ def test_rings_sit_on_the_stairs_at_the_chosen_widths() -> None:
     figure = stairs_figure([StairPanel(title="features.9", stairs=stairs, chosen=(48, 128))])
     expected = [(48, stairs.at(48) / 1e3), (128, stairs.at(128) / 1e3)]
     assert rings(figure.axes[0]) == [pytest.approx(each) for each in expected]
+
+
+def test_points_have_intervals_and_the_described_stairs_are_drawn_through_them() -> None:
+    stairs = sample_run.staircase(128, 16, 900)
+    assert stairs.regimes
+    axes = stairs_figure([StairPanel(title="features.9", stairs=stairs, why="oneDNN in blocks of 16")]).axes[0]
+    (bars,) = axes.containers
+    spans = [(low, high) for (_, low), (_, high) in bars.lines[2][0].get_segments()]
+    expected = [(p.ns * (1 - 1.96 * p.noise) / 1e3, p.ns * (1 + 1.96 * p.noise) / 1e3) for p in stairs.points]
+    assert spans == [pytest.approx(each) for each in expected]
+    through = next(line for line in axes.lines if line.get_color() == GHOST)
+    assert len(through.get_xdata()) == stairs.regimes[0].high - stairs.regimes[0].low + 1
+    assert "oneDNN in blocks of 16" in [text.get_text() for text in axes.texts]
 
 
 def test_every_panel_is_drawn_and_empty_places_are_hidden() -> None:

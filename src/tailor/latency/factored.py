@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tailor.latency.factors import Factors, factors_of
-from tailor.latency.staircase import Staircase, monotone_levels, quantum_of
+from tailor.latency.staircase import Staircase, quantum_of, stair_levels
 from tailor.records import Estimate
 from tailor.spec import Axis, Layer, LayerShape, Widths
 
@@ -234,7 +234,7 @@ def lone_layer(ns: int, inputs: Staircase | None, outputs: Staircase | None) -> 
 
 def curve_of(staircase: Staircase) -> Curve:
     """The relative monotone curve of a staircase, with the intercept of the line through its padded channels."""
-    levels = monotone_levels(staircase.points, staircase.resolution)
+    levels = stair_levels(staircase)
     channels = np.array([count for count, _ in levels], dtype=np.float64)
     relative = np.array([level / levels[-1][1] for _, level in levels])
     block = quantum_of(staircase)  # a line through unpadded counts would take half a block for overhead

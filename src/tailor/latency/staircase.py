@@ -1,4 +1,4 @@
-"""Finds the treads of a latency staircase from few noisy points: where narrowing a layer begins to pay.
+"""Fits the treads of a latency staircase to few noisy points: where narrowing a layer begins to pay.
 
 Kernels work in blocks, so latency against channel count is flat within a block and jumps at its edge. The widest
 layer of a tread costs what the narrowest does: treads' right edges are the only widths worth trying.
@@ -13,24 +13,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tailor.errors import MeasurementError
+from tailor.latency.regimes import ODD, QUANTA, Regime, explain
 from tailor.timing import claimable_step
 
 __all__ = [
     "Point",
     "Staircase",
     "Tread",
-    "coarse_grid",
     "fit_staircase",
     "monotone_levels",
-    "next_probes",
+    "point_errors",
     "quantum_of",
+    "regimes_of",
+    "stair_levels",
 ]
 
-_COARSE_POINTS = 12  # the first grid of a stair has at most so many points, all multiples of one power of two
-_EDGE_SPAN = 16  # from this gap on the guess is tried that the edge sits on the left point, a multiple of the block
-_QUANTA = (64, 48, 32, 16, 8, 4, 2)  # channel blocks of today's kernels, widest first
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,20 +45,30 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tread:
-    """Channel counts from `low` to `right_edge` that cost the same `ns`, as far as can be told."""
+    """Channel counts from `low` to `right_edge` that cost the same `ns` after padding up, as far as can be told.
+
+    `sharp` says that the next tread begins with a jump between neighbouring channel counts, seen on both sides or
+    known from the kernel's block; a slope, and an edge lying somewhere in a gap, are cut into treads that are not.
+    """
 
     low: int
     right_edge: int
     ns: int
+    sharp: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staircase:
-    """A monotone step fit: ascending treads, and the points and the resolution they rest on."""
+    """A monotone step fit: ascending treads, and the points, the resolution and the stairs they rest on.
+
+    `regimes` are the parametric stairs that describe every point; there are none where the points are taken as
+    they are.
+    """
 
     points: tuple[Point, ...]
     treads: tuple[Tread, ...]
     resolution: float
+    regimes: tuple[Regime, ...] = ()
 
     def at(self, channels: int) -> int:
         """Effective latency in ns: the price of the first tread wide enough (padding up is always possible).
@@ -74,6 +85,16 @@ class Staircase:
         """Right edges of the treads: the most channels at each price."""
         return tuple(tread.right_edge for tread in self.treads)
 
+    @property
+    def sharp_edges(self) -> tuple[int, ...]:
+        """Right edges after which the latency jumps, the width itself left out."""
+        return tuple(tread.right_edge for tread in self.treads[:-1] if tread.sharp)
+
+    def free_channels(self, channels: int) -> int:
+        """How many channels more cost nothing: from here to the right edge of the tread."""
+        index = bisect.bisect_left(self.edges, channels)
+        return self.treads[index].right_edge - channels if index < len(self.treads) else 0
+
 
 @dataclass(slots=True)
 class _Block:
@@ -84,23 +105,61 @@ class _Block:
     weight: float
 
 
-def fit_staircase(points: Sequence[Point], resolution: float) -> Staircase:
+def fit_staircase(points: Sequence[Point], resolution: float, *, unit: int = 1) -> Staircase:
     """The monotone step function through the points whose every step is large enough to be claimed.
 
-    Points that a wider layer beats beyond the noise are dropped (padding up), the rest is pooled by isotonic
-    regression, then neighbouring levels are merged, the closest first, until every step is at least
-    max(3 x resolution, 1 %) and four standard errors of the levels it separates. Noise alone yields one tread.
+    Counts that a wider layer beats beyond the noise are dropped (padding up), the rest is pooled by isotonic
+    regression. Where parametric stairs describe every point, they speak for the channel counts in between (multiples
+    of `unit`), and every tread is the widest that costs at least a claimable step, max(3 x resolution, 1 %), less than
+    the next. Elsewhere neighbouring levels are merged, the closest first, until every step is as large as that and as
+    four standard errors of the levels it separates. Noise alone yields one tread.
 
     Raises:
         MeasurementError: there are no points, or two of the same channel count.
     """
     ordered = _ordered(points)
-    blocks = _merged(_isotonic(_not_beaten(ordered, resolution)), claimable_step(resolution))
+    claimable = claimable_step(resolution)
+    regimes = regimes_of(ordered, resolution) or ()
+    curve = _filled(ordered, regimes, resolution, unit) if regimes else ordered
+    levels = _isotonic(_not_beaten(curve, resolution))
+    blocks = _descended(levels, claimable) if regimes else _merged(levels, claimable)
     lows = [ordered[0].channels, *(block.high + 1 for block in blocks)]
+    known = [point.channels for point in curve]
     treads = tuple(
-        Tread(low=low, right_edge=block.high, ns=round(block.level)) for low, block in zip(lows, blocks, strict=False)
+        Tread(
+            low=low,
+            right_edge=block.high,
+            ns=round(block.level),
+            sharp=_is_sharp(curve, known, block.high, unit, claimable),
+        )
+        for low, block in zip(lows, blocks, strict=False)
     )
-    return Staircase(points=ordered, treads=treads, resolution=resolution)
+    return Staircase(points=ordered, treads=treads, resolution=resolution, regimes=regimes)
+
+
+def regimes_of(points: Sequence[Point], resolution: float) -> tuple[Regime, ...] | None:
+    """The parametric stairs that describe every point (see `explain`), None where none do.
+
+    Spikes, that is points that a wider layer beats by more than a claimable step beyond the noise, may be left out.
+    """
+    ordered = _ordered(points)
+    claimable = claimable_step(resolution)
+    kept = {block.high for block in _not_beaten(ordered, resolution, margin=claimable)}
+    for chosen in (ordered, tuple(point for point in ordered if point.channels in kept)):
+        found = explain(
+            [point.channels for point in chosen],
+            [point.ns for point in chosen],
+            point_errors(chosen, resolution),
+            claimable=claimable,
+        )
+        if found is not None:
+            return found
+    return None
+
+
+def point_errors(points: Sequence[Point], resolution: float) -> list[float]:
+    """Relative standard error per point: two copies of one layer differ by the resolution, whatever the spread says."""
+    return [max(point.noise, resolution / 2, 1e-4) for point in points]
 
 
 def monotone_levels(points: Sequence[Point], resolution: float) -> tuple[tuple[int, float], ...]:
@@ -115,49 +174,26 @@ def monotone_levels(points: Sequence[Point], resolution: float) -> tuple[tuple[i
     return tuple((p.channels, blocks[bisect.bisect_left(highs, p.channels)].level) for p in ordered)
 
 
-def coarse_grid(width: int, smallest: int = 1) -> tuple[int, ...]:
-    """The channel counts to measure first: multiples of a power of two, and both ends."""
-    step = 1
-    while width // step > _COARSE_POINTS:
-        step *= 2
-    inner = range(step, width, step)
-    return tuple(sorted({smallest, width, *(count for count in inner if count > smallest)}))
-
-
-def next_probes(
-    points: Sequence[Point], width: int, resolution: float, *, smallest: int = 1, at_once: int = 4, limit: int = 24
-) -> tuple[int, ...]:
-    """Channel counts to measure next; empty when every edge is known or `limit` points are spent.
-
-    Starts with a coarse grid, then halves the gaps whose ends differ by more than may be called noise, the largest
-    drop first. In a short gap the guess comes first that the edge is the left point itself: kernels' blocks are
-    powers of two, so one probe beside it usually settles the gap.
-    """
-    if not points:
-        return coarse_grid(width, smallest)
-    levels = monotone_levels(points, resolution)
-    threshold = claimable_step(resolution) * levels[-1][1]
-    gaps = [
-        (right[1] - left[1], left[0], right[0])
-        for left, right in itertools.pairwise(levels)
-        if right[0] - left[0] > 1 and right[1] - left[1] > threshold
-    ]
-    room = min(at_once, limit - len(points))
-    widest_drops = sorted(gaps, reverse=True)[: max(0, room)]
-    return tuple(sorted(_probe_between(low, high) for _, low, high in widest_drops))
+def stair_levels(staircase: Staircase, *, unit: int = 1) -> tuple[tuple[int, float], ...]:
+    """(channels, ns) of the monotone curve: at every channel count where stairs describe it, else at each point."""
+    curve = _filled(staircase.points, staircase.regimes, staircase.resolution, unit)
+    return monotone_levels(curve, staircase.resolution)
 
 
 def quantum_of(staircase: Staircase) -> int:
     """The channel block q whose padding a + b * ceil(c / q) * q explains the points best; 1 when none does.
 
-    A block is only believed when it halves the squared error of the unpadded line.
+    Of parametric stairs that describe every point it is the block of the widest regime. Otherwise a block is only
+    believed when it halves the squared error of the unpadded line.
     """
+    if staircase.regimes:
+        return max(staircase.regimes, key=lambda regime: regime.high - regime.low).quantum
     points = staircase.points
     if len(staircase.treads) < 2 or len(points) < 5:
         return 1
     plain = _padding_error(points, 1)
     width = points[-1].channels
-    errors = {quantum: _padding_error(points, quantum) for quantum in _QUANTA if 2 * quantum <= width}
+    errors = {quantum: _padding_error(points, quantum) for quantum in QUANTA if 2 * quantum <= width}
     best = min(errors, key=lambda quantum: errors[quantum], default=1)
     return best if best != 1 and errors[best] < plain / 2 else 1
 
@@ -170,7 +206,32 @@ def _ordered(points: Sequence[Point]) -> tuple[Point, ...]:
     return ordered
 
 
-def _not_beaten(points: Sequence[Point], resolution: float) -> list[_Block]:
+def _filled(
+    points: Sequence[Point], regimes: Sequence[Regime], resolution: float, unit: int
+) -> tuple[Point, ...]:
+    """What the stairs say at every channel count from the narrowest point to the widest."""
+    curve: list[Point] = []
+    errors = dict(zip((point.channels for point in points), point_errors(points, resolution), strict=True))
+    for regime in regimes:
+        counts = [*range(-(-regime.low // unit) * unit, regime.high + 1, unit)]
+        inside = [error for channels, error in errors.items() if regime.low <= channels <= regime.high]
+        noise = float(np.mean(inside)) / math.sqrt(max(1, len(inside) - 3))
+        curve += [Point(channels=c, ns=round(ns), noise=noise) for c, ns in zip(counts, regime.ns(counts), strict=True)]
+    return tuple(curve) or tuple(points)
+
+
+def _is_sharp(curve: Sequence[Point], known: Sequence[int], edge: int, unit: int, claimable: float) -> bool:
+    """Whether the curve jumps behind this channel count, by most of a claimable step more than it rose before it."""
+    place = bisect.bisect_right(known, edge)
+    if place >= len(curve):
+        return True
+    left, right = curve[place - 1], curve[place]
+    cheapest = min(point.ns for point in curve[place : place + ODD])
+    before = left.ns / curve[place - 2].ns - 1 if place > 1 and left.channels - curve[place - 2].channels <= unit else 0
+    return right.channels - left.channels <= unit and cheapest / left.ns - 1 - max(0.0, before) >= claimable / 2
+
+
+def _not_beaten(points: Sequence[Point], resolution: float, *, margin: float = 0.0) -> list[_Block]:
     """The points that no wider one beats by more than 3 sqrt(2) standard errors, as blocks of their own.
 
     Plain suffix minima would follow the luckiest noise downwards.
@@ -178,9 +239,8 @@ def _not_beaten(points: Sequence[Point], resolution: float) -> list[_Block]:
     kept: list[_Block] = []
     cheapest = math.inf
     for point in reversed(points):
-        # Two copies of one network differ by the resolution, whatever the spread within the session says.
         error = max(point.noise, resolution / 2, 1e-4)
-        if point.ns > cheapest * (1 + 3 * math.sqrt(2) * error):
+        if point.ns > cheapest * (1 + margin + 3 * math.sqrt(2) * error):
             continue
         kept.append(_Block(point.channels, float(point.ns), 1 / error**2))
         cheapest = min(cheapest, point.ns)
@@ -198,15 +258,25 @@ def _isotonic(blocks: Sequence[_Block]) -> list[_Block]:
     return pooled
 
 
+def _descended(blocks: Sequence[_Block], claimable: float) -> list[_Block]:
+    """From the widest down, the next one each time that is cheaper by a claimable step: no jump is passed over."""
+    kept = [blocks[-1]]
+    for block in reversed(blocks):
+        if block.level * (1 + claimable) <= kept[-1].level:
+            kept.append(block)
+    return kept[::-1]
+
+
 def _merged(blocks: Sequence[_Block], claimable: float) -> list[_Block]:
     """Merge the closest neighbours until every step may be claimed."""
     levels = list(blocks)
-    while len(levels) > 1:
-        excess = [_step_excess(left, right, claimable) for left, right in itertools.pairwise(levels)]
-        closest = min(range(len(excess)), key=lambda index: excess[index])
-        if excess[closest] >= 0:
-            break
+    excess = np.array([_step_excess(left, right, claimable) for left, right in itertools.pairwise(levels)])
+    while len(excess) and excess[closest := int(np.argmin(excess))] < 0:
         levels[closest : closest + 2] = [_pool(levels[closest], levels[closest + 1])]
+        excess = np.delete(excess, closest)
+        for place in (closest - 1, closest):
+            if 0 <= place < len(excess):
+                excess[place] = _step_excess(levels[place], levels[place + 1], claimable)
     return levels
 
 
@@ -220,18 +290,6 @@ def _pool(left: _Block, right: _Block) -> _Block:
     weight = left.weight + right.weight
     level = (left.level * left.weight + right.level * right.weight) / weight
     return _Block(right.high, level, weight)
-
-
-def _probe_between(low: int, high: int) -> int:
-    """Where to look for the edge in a gap: beside an aligned left end, else at the roundest number near the middle."""
-    if high - low <= _EDGE_SPAN and low % 4 == 0:
-        return low + 1
-    block = 1
-    while high - low > 4 * block:
-        block *= 2
-    middle = (low + high) / 2
-    inside = list(range(block * (low // block + 1), high, block))
-    return min(inside, key=lambda count: abs(count - middle)) if inside else (low + high) // 2
 
 
 def _padding_error(points: Sequence[Point], quantum: int) -> float:

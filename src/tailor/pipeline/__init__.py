@@ -5,6 +5,7 @@ from __future__ import annotations
 from tailor.console import Reporter
 from tailor.pipeline.begin import begin
 from tailor.pipeline.finishing import reductions_of, refined, verified
+from tailor.pipeline.reach import check_reach
 from tailor.pipeline.request import PruneRequest, PruneResult
 from tailor.pipeline.searching import profiled_on, searched
 from tailor.report import write_report
@@ -19,6 +20,7 @@ def prune(request: PruneRequest, *, console: Reporter) -> PruneResult:
         TailorError: the request cannot be met; nothing is written before options, model, data and folder are sound.
     """
     line = begin(request, console)
+    check_reach(line)
     profiled = profiled_on(line)
     keep = searched(line, profiled)
     small, stages = refined(line, keep)

@@ -8,15 +8,18 @@ from dataclasses import dataclass, replace
 
 from tailor.latency.candidates import axes_of
 from tailor.latency.factored import LoneLayer, lone_layer
+from tailor.latency.probing import next_probes
 from tailor.latency.profile import LayerStaircase
-from tailor.latency.staircase import Point, Staircase, fit_staircase, next_probes
+from tailor.latency.staircase import Point, Staircase, fit_staircase
 from tailor.profiling.layers import LayerTimer
+from tailor.profiling.reasons import reasons
 from tailor.spec import Axis, ChannelGraph, Layer, LayerShape
 
 __all__ = ["StairPlan", "find_stairs", "lone_layers", "plan_stairs", "stairs_by_layer"]
 
-_STEPS = 5  # one coarse grid and at most so many less one refinements
-_MOST_POINTS = (8, 24)  # per staircase: at least the grid, at most what settles eight edges
+_STEPS = 8  # one coarse grid and at most so many less one refinements
+_REFINED = 0.5  # share of the seconds that refinements have together; most stairs need one or two
+_MOST_POINTS = (13, 40)  # per staircase: at least the grid, at most what settles eight edges without a block
 _ALL_POINTS = 1500  # over all staircases, so that networks of hundreds of distinct layers take minutes, not hours
 
 
@@ -74,16 +77,16 @@ def find_stairs(
     ns_per_mac: float,
     dense_shapes: Sequence[LayerShape] = (),
 ) -> tuple[LayerStaircase, ...]:
-    """Measure coarse grids, then halve what differs, all staircases of one step in the same sessions.
+    """Measure coarse grids, then what still matters, all staircases of one step in the same sessions.
 
-    `ns_per_mac` is the guess that the number of rounds is planned with; `dense_shapes` are timed along. A staircase
-    whose dense point cannot be run is left out.
+    Where the engine names its kernels, every step is given its reason. `ns_per_mac` is the guess that the number of
+    rounds is planned with; `dense_shapes` are timed along. A staircase whose dense point cannot be run is left out.
     """
     low, high = _MOST_POINTS
     limit = min(high, max(low, _ALL_POINTS // max(1, len(plans))))
     wanted = [*dense_shapes, *(plan.at(count) for plan in plans for count in _counts(plan, (), resolution, limit))]
     for step in range(_STEPS):
-        share = 0.5 if step == 0 else 0.5 / (_STEPS - 1)
+        share = 1 - _REFINED if step == 0 else _REFINED / 3
         timer.learn(wanted, seconds=seconds * share, ns_per_mac=ns_per_mac)
         points = [_points(plan, timer) for plan in plans]
         wanted = [
@@ -95,9 +98,7 @@ def find_stairs(
         if not wanted:
             break
     return tuple(
-        LayerStaircase(
-            layers=plan.layers, axis=plan.axis, shape=plan.shape, staircase=fit_staircase(known, resolution)
-        )
+        _staircase(plan, known, timer, resolution)
         for plan in plans
         if (known := _points(plan, timer)) and known[-1].channels == plan.width
     )
@@ -134,12 +135,20 @@ def _plan(layer: Layer, name: str, axis: Axis, smallest: int) -> StairPlan:
     return StairPlan(layers=(layer.name,), shape=shape, axis=name, unit=unit, smallest=smallest, width=width)
 
 
-def _counts(plan: StairPlan, known: Sequence[Point], resolution: float, limit: int) -> list[int]:
-    """What to probe next along this axis, in channels; the search itself runs in units."""
-    unit = plan.unit
-    in_units = [replace(point, channels=point.channels // unit) for point in known]
-    probes = next_probes(in_units, plan.width // unit, resolution, smallest=plan.smallest // unit, limit=limit)
-    return [count * unit for count in probes]
+def _staircase(plan: StairPlan, known: Sequence[Point], timer: LayerTimer, resolution: float) -> LayerStaircase:
+    staircase = fit_staircase(known, resolution, unit=plan.unit)
+    return LayerStaircase(
+        layers=plan.layers,
+        axis=plan.axis,
+        shape=plan.shape,
+        staircase=staircase,
+        why=reasons(timer.device, staircase, plan.axis, plan.at),
+    )
+
+
+def _counts(plan: StairPlan, known: Sequence[Point], resolution: float, limit: int) -> tuple[int, ...]:
+    """What to probe next along this axis."""
+    return next_probes(known, plan.width, resolution, smallest=plan.smallest, unit=plan.unit, limit=limit)
 
 
 def _points(plan: StairPlan, timer: LayerTimer) -> list[Point]:

@@ -31,11 +31,12 @@ _COLUMNS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StairPanel:
-    """One staircase to draw, and the channel counts that were chosen on it."""
+    """One staircase to draw, the channel counts that were chosen on it, and a few words on why it has its steps."""
 
     title: str
     stairs: Staircase
     chosen: tuple[int, ...] = ()
+    why: str = ""
 
 
 def widths_figure(groups: Sequence[GroupSummary], pruned: Mapping[str, int]) -> Figure:
@@ -63,7 +64,10 @@ def widths_figure(groups: Sequence[GroupSummary], pruned: Mapping[str, int]) -> 
 
 
 def stairs_figure(panels: Sequence[StairPanel], *, columns: int = _COLUMNS) -> Figure:
-    """Small multiples: dots are measured, the line is the fitted stairs, squares its right edges, rings the choice."""
+    """Small multiples: dots with their 95 % intervals are measured, the thin line is the parametric stair through them.
+
+    The step line is what a width costs after padding up, squares are right edges, rings the choice.
+    """
     with look():
         rows = max(1, math.ceil(len(panels) / columns))
         figure = new_figure(_WIDTH, 20 + 176 * rows)
@@ -79,7 +83,7 @@ def _draw_stairs(axes: Axes, panel: StairPanel) -> None:
     stairs = panel.stairs
     size, unit = (1e6, "ms") if stairs.treads[-1].ns >= 1e6 else (1e3, "µs")
     bare_axes(axes)
-    axes.plot(*_columns([(point.channels, point.ns / size) for point in stairs.points]), "o", ms=3.4, color=SOFT, mew=0)
+    _draw_points(axes, stairs, size)
     corners = [(0, stairs.treads[0].ns / size)]
     for tread in stairs.treads:
         corners += [(corners[-1][0], tread.ns / size), (tread.right_edge, tread.ns / size)]
@@ -90,10 +94,24 @@ def _draw_stairs(axes: Axes, panel: StairPanel) -> None:
         _ring(axes, chosen, stairs.at(chosen) / size)
     axes.set_title(panel.title)
     axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0, top=1.18 * max(*(p.ns for p in stairs.points), stairs.treads[-1].ns) / size)
+    axes.set_ylim(bottom=0, top=1.18 * max([stairs.treads[-1].ns, *(p.ns for p in stairs.points)]) / size)
     axes.set_xticks(_channel_ticks(stairs.treads[-1].right_edge))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.text(0.015, 1.0, unit, transform=axes.transAxes, color=SOFT, va="top", fontsize=10)
+    axes.text(0.985, 0.03, panel.why, transform=axes.transAxes, color=SOFT, ha="right", va="bottom", fontsize=8.5)
+
+
+def _draw_points(axes: Axes, stairs: Staircase, size: float) -> None:
+    """Measured points with their intervals, and the parametric stairs that describe them."""
+    for regime in stairs.regimes:
+        counts = range(regime.low, regime.high + 1)
+        axes.plot(counts, regime.ns(counts) / size, color=GHOST, lw=1.0)
+    if not stairs.points:
+        return
+    channels, times = _columns([(point.channels, point.ns / size) for point in stairs.points])
+    spread = [1.96 * point.noise * point.ns / size for point in stairs.points]
+    axes.errorbar(channels, times, yerr=spread, fmt="none", ecolor=SOFT, elinewidth=0.8)
+    axes.plot(channels, times, "o", ms=3.4, color=SOFT, mew=0)
 
 
 def _channel_ticks(most: int) -> list[int]:

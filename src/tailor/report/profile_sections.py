@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
+from tailor.latency.group_stairs import group_stairs
+from tailor.latency.kernels import step_summary
 from tailor.latency.profile import LayerStaircase, Profile
 from tailor.report.document import Block, Facts, Picture, Section
 from tailor.report.figures import StairPanel, prediction_figure, stairs_figure
@@ -45,16 +47,24 @@ def staircases(run: RunRecords) -> Section:
 
 def _caption(words: str, *, ringed: bool) -> str:
     text = (
-        f"Latency of one layer alone against its {words}: dots are measured, the line is the fitted stairs, squares "
-        "are the right edges of its treads, which are the widths worth having."
+        f"Latency of one layer alone against its {words}: dots are measured, with 95 % intervals, the line is the "
+        "fitted stairs, squares are the right edges of its treads, which are the widths worth having."
     )
     return f"{text} Rings are the widths chosen." if ringed else text
 
 
 def profile_figure(profile: Profile) -> Figure:
-    """Every staircase of a profile in one figure, for `tailor profile --plot`."""
+    """Every staircase of a profile, then the sum per group, in one figure, for `tailor profile --plot`."""
     panels = [panel for axis in _AXES for panel in _panels(profile, axis, None, named=True)]
-    return stairs_figure(panels)
+    groups = [StairPanel(title=f"group {name}", stairs=stairs) for name, stairs in group_stairs(profile).items()]
+    return stairs_figure([*panels, *groups])
+
+
+def _why(stairs: LayerStaircase) -> str:
+    """The reason that accounts for most steps, without its explanation in brackets."""
+    reasons = step_summary(stairs.why)
+    most = max(reasons, key=lambda reason: len(reason[1]), default=("", ()))[0]
+    return most.partition(";")[0].partition(" (")[0] if len(most) < 60 else most.partition(":")[0].partition(" (")[0]
 
 
 def _panels(
@@ -62,7 +72,12 @@ def _panels(
 ) -> list[StairPanel]:
     ending = f", {_AXES[axis].partition(' ')[0]}" if named else ""
     return [
-        StairPanel(title=_title(stairs) + ending, stairs=stairs.staircase, chosen=_chosen(profile, stairs, pruned))
+        StairPanel(
+            title=_title(stairs) + ending,
+            stairs=stairs.staircase,
+            chosen=_chosen(profile, stairs, pruned),
+            why=_why(stairs),
+        )
         for stairs in profile.staircases
         if stairs.axis == axis
     ]
@@ -77,7 +92,7 @@ def _chosen(profile: Profile, stairs: LayerStaircase, pruned: Mapping[str, int] 
     """Channel counts that the layers of this staircase were given, each once."""
     if pruned is None:
         return ()
-    layers = [layer for layer in profile.terms.layers if layer.name in stairs.layers]
+    layers = [layer for layer in profile.latency.priced_layers if layer.name in stairs.layers]
     axes = [layer.outputs if stairs.axis == "out" else layer.inputs for layer in layers]
     return tuple(sorted({axis.size(pruned) for axis in axes}))
 

@@ -1,0 +1,245 @@
+"""Finds the edges of real layers with few probes and holds them against exhaustive sweeps of the same layers.
+
+The truth of a layer is every channel count timed once, fitted without any assumption about blocks. The finder then
+measures afresh. An edge is true when the sweep jumps there by at least 1.5 claimable steps, a found one is invented
+when the sweep jumps there by less than half of one; what lies between is at the resolution and counts neither way.
+
+Run it on a quiet machine: `python benchmarks/edges.py [--engines torch,openvino] [--layers NAME,...]`; it says first
+how long it will take, and a second run goes on where the first was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from environment import RESULTS, collect, markdown_table, write_results
+from tailor.database import Database
+from tailor.engines import open_device
+from tailor.engines.subjects import layer_subject
+from tailor.latency.probing import next_probes
+from tailor.latency.staircase import Point, Staircase, fit_staircase
+from tailor.profiling.layers import LayerTimer
+from tailor.protocols import Device, Subject
+from tailor.records import TimingSettings
+from tailor.spec import LayerShape, Target
+from tailor.timing import aa_resolution, claimable_step, settings_named
+
+COMMAND = "python benchmarks/edges.py"
+TRUE, FALSE = 1.5, 0.5  # claimable steps from which a jump must be found, and below which it is invented
+AROUND = 4  # counts on each side whose median tells the level beside an edge
+ROUNDS = 12
+CACHE = RESULTS / "edges-layers.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A layer to sweep along one axis."""
+
+    name: str
+    shape: LayerShape
+    axis: str
+
+    @property
+    def width(self) -> int:
+        """Channels at the dense end."""
+        return self.shape.out_channels if self.axis == "out" else self.shape.in_channels
+
+    def at(self, channels: int) -> LayerShape:
+        """The layer with so many channels along the axis."""
+        if self.shape.groups > 1:
+            return replace(self.shape, in_channels=channels, out_channels=channels, groups=channels)
+        return replace(self.shape, **{f"{self.axis}_channels": channels})
+
+
+def convolution(inputs: int, outputs: int, size: int, kernel: int = 3, groups: int = 1) -> LayerShape:
+    """A square convolution with stride 1 that keeps its size."""
+    return LayerShape(
+        kind="conv", in_channels=inputs, out_channels=outputs, kernel=(kernel, kernel), stride=(1, 1),
+        padding=(kernel // 2, kernel // 2), dilation=(1, 1), groups=groups, spatial=(size, size),
+    )
+
+
+CASES = (
+    Case(name="3x3 256->256 @14 out", shape=convolution(256, 256, 14), axis="out"),
+    Case(name="3x3 256->256 @14 in", shape=convolution(256, 256, 14), axis="in"),
+    Case(name="3x3 256->512 @7 out", shape=convolution(256, 512, 7), axis="out"),
+    Case(name="3x3 512->256 @7 in", shape=convolution(512, 256, 7), axis="in"),
+    Case(name="1x1 256->512 @14 out", shape=convolution(256, 512, 14, 1), axis="out"),
+    Case(name="1x1 384->128 @14 in", shape=convolution(384, 128, 14, 1), axis="in"),
+    Case(name="depthwise 384 @14", shape=convolution(384, 384, 14, 3, 384), axis="out"),
+    Case(name="3x3 64->64 @32 out", shape=convolution(64, 64, 32), axis="out"),
+    Case(name="tiny 3x3 8->32 @8 out", shape=convolution(8, 32, 8), axis="out"),
+)
+
+
+def main() -> None:
+    """Sweep, find, compare, write."""
+    options = _options()
+    cases = [case for case in CASES if options.layers is None or case.name in options.layers]
+    done: dict[str, Any] = json.loads(CACHE.read_text(encoding="utf-8")) if CACHE.exists() else {}
+    environment = collect()
+    _tell_time(cases, options, done)
+    for name in options.engines:
+        engine, _, layout = name.partition("+")
+        target = Target(engine=engine, threads=options.threads, layout=layout or "contiguous")
+        device = open_device(target)
+        for case in cases:
+            key = f"{name} | {case.name} | {options.threads} threads | {device.environment().key}"
+            if key not in done:
+                done[key] = {"engine": name, "layer": case.name, **compared(device, case)}
+                RESULTS.mkdir(exist_ok=True)
+                CACHE.write_text(json.dumps(done, indent=2), encoding="utf-8")
+            print(_line(done[key]), flush=True)
+    wanted = {case.name for case in cases}
+    rows = [row for row in done.values() if row["engine"] in options.engines and row["layer"] in wanted]
+    _write(rows, environment, options)
+
+
+def compared(device: Device, case: Case) -> dict[str, Any]:
+    """The sweep of one layer against what the finder says from its own measurements."""
+    started = time.perf_counter()
+    resolution = _resolution(device, case)
+    sweep = _timer(device, case).points(range(1, case.width + 1))
+    swept = time.perf_counter()
+    found, probes = _find(device, case, resolution)
+    missed, invented, true = judged(sweep, found, resolution)
+    return {
+        "width": case.width,
+        "resolution": resolution,
+        "true": true,
+        "missed": missed,
+        "found": list(found.sharp_edges),
+        "invented": invented,
+        "probes": probes,
+        "share": probes / case.width,
+        "described": bool(found.regimes),
+        "blocks": [regime.quantum for regime in found.regimes],
+        "sweep seconds": swept - started,
+        "finder seconds": time.perf_counter() - swept,
+        "sweep": [[point.channels, point.ns, point.noise] for point in sweep],
+    }
+
+
+def judged(
+    sweep: Sequence[Point], found: Staircase, resolution: float
+) -> tuple[list[int], list[int], list[int]]:
+    """(missed, invented, true) edges, by how far the sweep's padded-up curve jumps at each channel count."""
+    claimable = claimable_step(resolution)
+    truth = fit_staircase(sweep, resolution)
+    times = {point.channels: point.ns for point in sweep}
+    true = [edge for edge in truth.sharp_edges if jump(times, edge) >= TRUE * claimable]
+    missed = [edge for edge in true if edge not in found.edges]
+    invented = [edge for edge in found.sharp_edges if jump(times, edge) < FALSE * claimable]
+    return missed, invented, true
+
+
+def jump(times: dict[int, int], edge: int) -> float:
+    """The relative rise right behind an edge, between medians of a few counts on each side, after padding up."""
+    counts = sorted(times)
+    padded: dict[int, int] = {}
+    cheapest = max(times.values())
+    for count in reversed(counts):
+        cheapest = min(cheapest, times[count])
+        padded[count] = cheapest
+    left = [padded[count] for count in counts if edge - AROUND < count <= edge]
+    right = [padded[count] for count in counts if edge < count <= edge + AROUND]
+    return statistics.median(right) / statistics.median(left) - 1 if left and right else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Timer:
+    """Lone layers of one case, timed anew, never out of a database on disk."""
+
+    layers: LayerTimer
+    case: Case
+
+    def points(self, counts: Sequence[int]) -> list[Point]:
+        """Time these channel counts; those that do not run are left out."""
+        shapes = {count: self.case.at(count) for count in counts}
+        self.layers.learn(list(shapes.values()), seconds=3600.0, ns_per_mac=0.01)
+        times = {count: self.layers.times.get(shape) for count, shape in shapes.items()}
+        return [Point(channels=c, ns=found.ns, noise=found.noise) for c, found in times.items() if found is not None]
+
+
+def _timer(device: Device, case: Case) -> _Timer:
+    layers = LayerTimer(
+        device=device, environment=device.environment(), database=Database.memory(), batch_size=1,
+        settings=settings_named("quick"), seed=0, progress=lambda stage, done, total: None,
+    )
+    return _Timer(layers=layers, case=case)
+
+
+def _find(device: Device, case: Case, resolution: float) -> tuple[Staircase, int]:
+    timer, points = _timer(device, case), []
+    while probes := next_probes(points, case.width, resolution, limit=40):
+        points += timer.points(probes)
+    return fit_staircase(points, resolution), len(points)
+
+
+def _resolution(device: Device, case: Case) -> float:
+    """What two copies of the dense layer differ by: the median of three sessions."""
+    settings: TimingSettings = replace(settings_named("quick"), min_rounds=ROUNDS, max_rounds=ROUNDS, half_width=0.0)
+    found = []
+    for session in range(3):
+        subject = layer_subject(case.shape, 1)
+        copy = Subject(key=f"{subject.key} copy", module=subject.module, inputs=subject.inputs)
+        first, second = device.measure([subject, copy], replace(settings, seed=session))
+        found.append(aa_resolution(first.samples_ns, second.samples_ns))
+    return statistics.median(found)
+
+
+def _tell_time(cases: Sequence[Case], options: argparse.Namespace, done: dict[str, Any]) -> None:
+    seconds = sum(ROUNDS * 2 * 2.5e-3 * case.width + 5 for case in cases) * len(options.engines)
+    print(f"{len(cases)} layers on {len(options.engines)} engines: about {seconds / 60:.0f} minutes; {len(done)} known")
+
+
+def _line(row: dict[str, Any]) -> str:
+    return (
+        f"{row['engine']:<22} {row['layer']:<24} {len(row['true'])} true, {len(row['missed'])} missed, "
+        f"{len(row['invented'])} invented, {row['probes']} probes of {row['width']}, A/A {row['resolution']:.2%}"
+    )
+
+
+def _write(rows: Sequence[dict[str, Any]], environment: dict[str, str], options: argparse.Namespace) -> None:
+    header = ("engine", "layer", "A/A", "true edges", "found of them", "invented", "probes", "of exhaustive", "blocks")
+    lines = [
+        (
+            row["engine"], row["layer"], f"{row['resolution']:.2%}", len(row["true"]),
+            len(row["true"]) - len(row["missed"]), len(row["invented"]), row["probes"], f"{row['share']:.0%}",
+            ", ".join(map(str, row["blocks"])) or "halved",
+        )
+        for row in rows
+    ]
+    total = sum(len(row["true"]) for row in rows)
+    missed, invented = (sum(len(row[name]) for row in rows) for name in ("missed", "invented"))
+    summary = f"{total - missed} of {total} true edges found, {invented} invented, on {len(rows)} layers and engines."
+    report = {"environment": environment, "layers": rows}
+    command = f"{COMMAND} --engines {','.join(options.engines)}"
+    path = write_results(
+        "edges", report, title="Edges found with few probes", tables=[summary, markdown_table(header, lines)],
+        command=command,
+    )
+    print(summary, Path(path), sep="\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engines", default="torch,torch+channels_last,onnxruntime,openvino", type=_names)
+    parser.add_argument("--layers", type=_names, help="names of cases, with commas; by default all")
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args()
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
+if __name__ == "__main__":
+    main()

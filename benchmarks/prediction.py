@@ -1,0 +1,303 @@
+"""How far latency predictions are from networks they have not seen, beside four usual ways of predicting.
+
+    python benchmarks/prediction.py                       # every network and target, some hours; goes on where it was
+    python benchmarks/prediction.py --network resnet56 --engine openvino --batch 1 --threads 1
+    python benchmarks/prediction.py --tables              # the tables and the figure from the results there are
+
+Per network and target: a profile from nothing (no database), then 32 random pruned networks that it has not seen, half
+of them from the profile's candidates, half of any widths, each measured in three sessions with fresh instances.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import itertools
+import json
+import math
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import tailor
+from environment import RESULTS, collect, markdown_table
+from tailor.database import Database
+from tailor.engines import open_device
+from tailor.latency.candidates import draw_networks
+from tailor.latency.fitting import fit_error
+from tailor.latency.profile import Profile
+from tailor.profiling import profile
+from tailor.profiling.networks import NetworkTimer
+from tailor.profiling.stairs import lone_layers, stairs_by_layer
+from tailor.records import TimingSettings
+from tailor.spec import ChannelGraph, Target, Widths
+
+PLACE = RESULTS / "prediction"
+NETWORKS = {
+    "resnet56": ("tailor/resnet56-cifar10", 32),
+    "vgg16": ("tailor/vgg16-cifar10", 32),
+    "resnet18": ("torchvision/resnet18", 224),
+    "mobilenet_v2": ("torchvision/mobilenet_v2", 224),
+}
+ENGINES = {
+    "torch": ("torch", "contiguous"),
+    "torch-channels-last": ("torch", "channels_last"),
+    "onnxruntime": ("onnxruntime", "contiguous"),
+    "openvino": ("openvino", "contiguous"),
+}
+PROBES, UNSEEN, SESSIONS, BLOCK = 200, 32, 3, 8
+METHODS = ("tailor", "flops", "three sub-networks", "lone layers", "cout only")
+GOAL_MEAN, GOAL_WORST, GOAL_SECONDS = 0.025, 0.10, 600
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network on one target."""
+
+    network: str
+    engine: str
+    batch: int
+    threads: int
+
+    @property
+    def file(self) -> Path:
+        return PLACE / f"{self.network}_{self.engine}_b{self.batch}_t{self.threads}.json"
+
+    @property
+    def target(self) -> Target:
+        engine, layout = ENGINES[self.engine]
+        return Target(engine=engine, layout=layout, batch_size=self.batch, threads=self.threads)
+
+
+def cases() -> list[Case]:
+    """Batch 1 on one thread for all; the two CIFAR networks also at batch 16, and on two threads."""
+    usual = [Case(network, engine, 1, 1) for network, engine in itertools.product(NETWORKS, ENGINES)]
+    cifar = list(itertools.product(("resnet56", "vgg16"), ENGINES))
+    return usual + [Case(*each, 16, 1) for each in cifar] + [Case(*each, 1, 2) for each in cifar]
+
+
+def run(case: Case) -> dict[str, Any]:
+    """Profile, measure unseen networks, and compare every way of predicting them."""
+    torch.manual_seed(0)
+    torch.set_num_threads(case.threads)
+    name, size = NETWORKS[case.network]
+    model, example = tailor.load_model(name).eval(), torch.randn(1, 3, size, size)
+    graph = tailor.trace(model, example)
+    environment = collect("onnxruntime", "openvino")
+    found = profile(model, graph, example, case.target, database=Database.memory(), networks=PROBES)
+    started = time.perf_counter()
+    seen = {Widths(probe.widths) for probe in found.networks}
+    drawn = draw_networks(graph, found.candidates, UNSEEN + 1, seed=1000)[1:]  # the first is always the narrowest
+    unseen = [widths for widths in drawn if widths not in seen]
+    timer = NetworkTimer(
+        model=model, graph=graph, example_inputs=example, batch_size=case.batch, device=open_device(case.target)
+    )
+    measured = truth(timer, unseen, found.dense_ns)
+    ns = np.array([measured[widths][0] for widths in unseen], dtype=float)
+    predicted = {method: predictor(graph, found, unseen) for method, predictor in PREDICTORS.items()}
+    latency = found.latency
+    inside = [
+        (estimate := latency.predict(widths)).low_ns <= value <= estimate.high_ns
+        for widths, value in zip(unseen, ns, strict=True)
+    ]
+    return {
+        "case": asdict(case),
+        "environment": environment | dict(found.environment.facts),
+        "model": "surfaces" if found.surfaces is not None else "lone layers and factors",
+        "dense_ms": found.dense_ns / 1e6,
+        "resolution": found.resolution,
+        "instance_noise": found.instance_noise,
+        "probes": len(found.networks),
+        "layer_probes": found.layer_probes,
+        "profile_seconds": found.seconds,
+        "truth_seconds": time.perf_counter() - started,
+        "held_out": asdict(found.error),
+        "errors": {method: asdict(fit_error(np.array(told, float), ns)) for method, told in predicted.items()},
+        "in_interval": statistics.fmean(inside),
+        "networks": [
+            {"ms": value / 1e6, "noise": measured[widths][1], **{m: predicted[m][i] / 1e6 for m in METHODS}}
+            for i, (widths, value) in enumerate(zip(unseen, ns, strict=True))
+        ],
+    }
+
+
+def truth(timer: NetworkTimer, networks: Sequence[Widths], dense_ns: int) -> dict[Widths, tuple[float, float]]:
+    """Latency in ns and its relative standard error: the median of sessions, each with fresh instances."""
+    logs: dict[Widths, list[float]] = {widths: [] for widths in networks}
+    for session in range(SESSIONS):
+        shuffled = list(networks)
+        np.random.default_rng(session).shuffle(shuffled)  # type: ignore[arg-type]
+        for start in range(0, len(shuffled), BLOCK):
+            settings = TimingSettings(
+                min_rounds=9, max_rounds=9, half_width=0.0, max_seconds=600.0, sample_seconds=0.004,
+                warmup_seconds=0.0, seed=session * 100 + start,
+            )
+            times = timer.time(shuffled[start : start + BLOCK], settings).times
+            for widths, found in times.items():
+                logs[widths].append(math.log(found.ratio))
+    return {
+        widths: (dense_ns * math.exp(statistics.median(values)), statistics.stdev(values) / math.sqrt(len(values)))
+        for widths, values in logs.items()
+    }
+
+
+def by_model(graph: ChannelGraph, found: Profile, networks: Sequence[Widths]) -> list[float]:
+    """Tailor's own latency model."""
+    latency = found.latency
+    return [float(latency.predict(widths).ns) for widths in networks]
+
+
+def by_flops(graph: ChannelGraph, found: Profile, networks: Sequence[Widths]) -> list[float]:
+    """A line through the multiply-accumulates of the same probes, of least relative error."""
+    macs = np.array([graph.macs(probe.widths) for probe in found.networks], float)
+    ns = np.array([probe.ns for probe in found.networks], float)
+    design = np.stack([np.ones_like(macs), macs], axis=1)
+    (constant, slope), *_ = np.linalg.lstsq(design / ns[:, None], np.ones_like(ns), rcond=None)
+    return [float(constant + slope * graph.macs(widths)) for widths in networks]
+
+
+def by_three(graph: ChannelGraph, found: Profile, networks: Sequence[Widths]) -> list[float]:
+    """Interpolation over multiply-accumulates between the narrowest, a middle and the dense network."""
+    dense = graph.macs(graph.dense_widths)
+    probes = sorted((graph.macs(probe.widths), probe.ns) for probe in found.networks)
+    middle = min(probes, key=lambda probe: abs(probe[0] - dense / 2))
+    macs, ns = zip(probes[0], middle, (dense, found.dense_ns), strict=True)
+    return [float(np.interp(graph.macs(widths), macs, ns)) for widths in networks]
+
+
+def by_lone_layers(graph: ChannelGraph, found: Profile, networks: Sequence[Widths]) -> list[float]:
+    """The sum of lone layers at both their channel counts, as a share of the dense sum."""
+    times = {stairs.shape: stairs.staircase.points[-1].ns for stairs in found.staircases}
+    lone = lone_layers(graph, found.staircases, times)
+
+    def total(widths: Widths) -> float:
+        return sum(
+            layer.calls * lone[layer.name].at(layer.inputs.size(widths), layer.outputs.size(widths))
+            for layer in graph.layers
+        )
+
+    whole = total(graph.dense_widths)
+    return [found.dense_ns * total(widths) / whole for widths in networks]
+
+
+def by_outputs(graph: ChannelGraph, found: Profile, networks: Sequence[Widths]) -> list[float]:
+    """The sum over layers of a table of output channels alone, inputs dense, as a share of the dense sum."""
+    stairs = stairs_by_layer(found.staircases)
+
+    def total(widths: Widths) -> float:
+        return sum(
+            layer.calls * stairs[layer.name, "out"].at(layer.outputs.size(widths))
+            for layer in graph.layers
+            if (layer.name, "out") in stairs
+        )
+
+    whole = total(graph.dense_widths)
+    return [found.dense_ns * total(widths) / whole for widths in networks]
+
+
+PREDICTORS = dict(zip(METHODS, (by_model, by_flops, by_three, by_lone_layers, by_outputs), strict=True))
+
+
+def tables() -> None:
+    """Write prediction.md and prediction.svg from the results that are there."""
+    results = [json.loads(case.file.read_text()) for case in cases() if case.file.exists()]
+    rows = [_row(result) for result in results]
+    missing = [case.file.stem for case in cases() if not case.file.exists()]
+    header = ("network", "engine", "batch", "threads", "dense ms", "probes", "minutes", "mean", "worst", "within 5 %",
+              "in interval", "Kendall tau", *METHODS[1:], "goal")
+    kept = sum(row[-1] == "kept" for row in rows)
+    lines = [
+        "# Prediction error on unseen pruned networks",
+        f"Goal: mean at most {GOAL_MEAN:.1%}, all within {GOAL_WORST:.0%}, from at most 300 probes and 10 minutes. "
+        f"Kept in {kept} of {len(rows)} cases that were run"
+        + (f"; not run yet: {', '.join(missing)}." if missing else "."),
+        f"{UNSEEN} unseen networks a case, each measured in {SESSIONS} sessions with fresh instances. The last columns "
+        "are mean / worst error of the other ways of predicting the same networks.",
+        markdown_table(header, rows),
+        "![Predicted against measured](prediction.svg)",
+        "Environments are in `prediction/*.json`, one file a case.",
+        "Run again: `python benchmarks/prediction.py`",
+    ]
+    (RESULTS / "prediction.md").write_text("\n\n".join(lines) + "\n", encoding="utf-8")
+    figure(results)
+
+
+def _row(result: Mapping[str, Any]) -> tuple[object, ...]:
+    case, own = result["case"], result["errors"]["tailor"]
+    others = [result["errors"][method] for method in METHODS[1:]]
+    good = own["mean"] <= GOAL_MEAN and own["worst"] <= GOAL_WORST and result["profile_seconds"] <= GOAL_SECONDS
+    return (
+        case["network"], case["engine"], case["batch"], case["threads"], f"{result['dense_ms']:.2f}", result["probes"],
+        f"{result['profile_seconds'] / 60:.1f}", f"**{own['mean']:.1%}**", f"{own['worst']:.1%}",
+        f"{own['within_5']:.0%}", f"{result['in_interval']:.0%}", f"{own['kendall_tau']:.3f}",
+        *(f"{other['mean']:.0%} / {other['worst']:.0%}" for other in others), "kept" if good else "missed",
+    )
+
+
+def figure(results: Sequence[Mapping[str, Any]]) -> None:
+    """Predicted over measured against measured, one panel a case, bands at 5 and 10 %."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    columns = 4
+    count = -(-len(results) // columns)
+    sheet, axes = pyplot.subplots(count, columns, figsize=(11, 2.3 * count), sharey=True, squeeze=False)
+    for axis, result in itertools.zip_longest(axes.flat, results):
+        if result is None:
+            axis.set_visible(False)
+            continue
+        case, dense = result["case"], result["dense_ms"]
+        shares = [network["ms"] / dense for network in result["networks"]]
+        axis.axhspan(0.9, 1.1, color="#e8eef4")
+        axis.axhspan(0.95, 1.05, color="#d3dfea")
+        for method, colour, marker in (("flops", "#c9b28f", "x"), ("tailor", "#1f4e79", "o")):
+            told = [network[method] / network["ms"] for network in result["networks"]]
+            axis.plot(shares, told, marker, color=colour, markersize=3.5, label=method)
+        axis.set_ylim(0.6, 1.4)
+        axis.set_title(f"{case['network']}, {case['engine']}, b{case['batch']} t{case['threads']}", fontsize=8)
+        axis.tick_params(labelsize=7)
+    axes[0, 0].legend(fontsize=7, frameon=False)
+    sheet.supxlabel("measured latency over the dense network's", fontsize=9)
+    sheet.supylabel("predicted over measured", fontsize=9)
+    sheet.tight_layout()
+    sheet.savefig(RESULTS / "prediction.svg")
+
+
+def main() -> None:
+    """Run what is asked for and not there yet, then write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=tuple(NETWORKS))
+    parser.add_argument("--engine", choices=tuple(ENGINES))
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--again", action="store_true", help="also what is there")
+    parser.add_argument("--tables", action="store_true", help="run nothing")
+    arguments = parser.parse_args()
+    asked = functools.partial(_asked, arguments)
+    for case in filter(asked, cases()) if not arguments.tables else ():
+        if case.file.exists() and not arguments.again:
+            continue
+        PLACE.mkdir(parents=True, exist_ok=True)
+        result = run(case)
+        case.file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        own = result["errors"]["tailor"]
+        print(f"{case.file.stem}: mean {own['mean']:.2%}, worst {own['worst']:.2%}, {result['profile_seconds']:.0f} s",
+              flush=True)
+    tables()
+
+
+def _asked(arguments: argparse.Namespace, case: Case) -> bool:
+    wanted = {name: getattr(arguments, name) for name in ("network", "engine", "batch", "threads")}
+    return all(value is None or getattr(case, name) == value for name, value in wanted.items())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""Explains a latency curve by parametric stairs: the block that pads it, and where one kernel gives way to another.
+
+Within one kernel t(c) = base + padded * ceil(c / q) * q + slope * c + remainder * [c is no multiple of q]: work is
+done in whole blocks of q channels, some of it per channel, and an unfinished block may cost a little extra. ONNX
+Runtime, for one, runs another kernel altogether where c is no multiple of 4: then odd_base + odd_slope * c comes on
+top there. A stretch of channel counts that one such stair describes is a regime. Few points suffice to know all its
+edges.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["ODD", "QUANTA", "Regime", "explain", "regime_costs"]
+
+FloatArray = npt.NDArray[np.float64]
+
+QUANTA = (64, 48, 32, 16, 8, 4, 2)  # channel blocks of today's kernels, widest first
+ODD = 4  # channel counts that are no multiple of it may run in another kernel
+# Which of: base, padded, slope, remainder, odd_base, odd_slope. Only the first and the last two may be negative.
+_TERMS = (
+    (0,), (0, 2), (0, 1), (0, 1, 2), (0, 1, 3), (0, 1, 2, 3), (0, 2, 4, 5), (0, 1, 4, 5), (0, 1, 2, 4, 5),
+)  # fmt: skip
+_POSITIVE = (1, 2, 3)
+_TERM_COSTS = (0.0, 20.0, 16.0, 8.0, 12.0, 8.0)  # chi square that each must save: noise alone must not make a stair
+_SPARE = 2  # points that a stair needs beyond its terms
+_FEWEST_ODD = (10, 3)  # points, and points of either kernel, from which on two kernels may alternate
+_REGIME_COST = 25.0  # chi square that a further regime must save: noise alone hardly ever buys one
+_FEWEST = 5  # points of a regime: one more than a stair has terms
+_MOST_REGIMES = 4
+_MOST_POINTS = 80  # a curve known at more points needs nobody to speak for what lies between
+_HOLDS = 4.0  # standard errors within which a stair must describe each of its points
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regime:
+    """One stair, in ns, from `low` to `high` channels; `quantum` 1 is a straight line, without stairs."""
+
+    low: int
+    high: int
+    quantum: int
+    base: float
+    padded: float
+    slope: float
+    remainder: float
+    odd_base: float = 0.0
+    odd_slope: float = 0.0
+
+    @property
+    def alternates(self) -> bool:
+        """Whether counts that are no multiple of 4 run in a kernel of their own."""
+        return self.odd_base != 0 or self.odd_slope != 0
+
+    def ns(self, channels: Sequence[int] | npt.NDArray[np.int64]) -> FloatArray:
+        """Latency at these channel counts, also outside of the regime."""
+        coefficients = np.array(
+            [self.base, self.padded, self.slope, self.remainder, self.odd_base, self.odd_slope]
+        )
+        return np.asarray(_features(np.asarray(channels, dtype=np.int64), self.quantum) @ coefficients)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fits:
+    """Least squares over every stretch of points i..j for one quantum: cost (chi square and terms), coefficients."""
+
+    quantum: int
+    cost: FloatArray
+    coefficients: FloatArray
+
+
+def explain(
+    channels: Sequence[int], ns: Sequence[int], errors: Sequence[float], *, claimable: float
+) -> tuple[Regime, ...] | None:
+    """The fewest stairs that describe every point, ascending and without gaps; None where none do, or points abound.
+
+    `channels` ascend; `errors` are relative standard errors. A point counts as described within four standard errors,
+    half of what may be claimed as a step, or a third of the step that the stair has there: then no claimable edge can
+    hide in it.
+    """
+    counts, times = np.asarray(channels, dtype=np.int64), np.asarray(ns, dtype=np.float64)
+    sigma = np.maximum(np.asarray(errors, dtype=np.float64), 1e-4)
+    if not _FEWEST < len(counts) <= _MOST_POINTS:
+        return None
+    fits = _all_fits(counts, times, sigma)
+    for number in range(1, _MOST_REGIMES + 1):
+        borders = _borders(fits, len(counts), number)
+        if borders is None:
+            return None
+        regimes = _regimes(fits, counts, borders)
+        if all(_describes(each, counts, times, sigma, claimable) for each in regimes):
+            return regimes
+    return None
+
+
+def regime_costs(
+    channels: Sequence[int], ns: Sequence[int], errors: Sequence[float], *, claimable: float
+) -> tuple[tuple[float, Regime], ...]:
+    """The best stair of each quantum that describes all the points, the likeliest first, with its cost.
+
+    The cost is chi square and what the terms must save.
+    """
+    counts, times = np.asarray(channels, dtype=np.int64), np.asarray(ns, dtype=np.float64)
+    sigma = np.maximum(np.asarray(errors, dtype=np.float64), 1e-4)
+    last = len(counts) - 1
+    found = []
+    for fit in _all_fits(counts, times, sigma):
+        regime = _regime(fit, 0, last, int(counts[0]), int(counts[-1]))
+        if np.isfinite(fit.cost[0, last]) and _describes(regime, counts, times, sigma, claimable):
+            found.append((float(fit.cost[0, last]), regime))
+    return tuple(sorted(found, key=lambda each: each[0]))
+
+
+def _all_fits(counts: npt.NDArray[np.int64], times: FloatArray, sigma: FloatArray) -> list[_Fits]:
+    span = int(counts[-1])
+    quanta = [1, *(quantum for quantum in QUANTA if 2 * quantum <= span)]
+    return [_fits(counts, times, sigma, quantum) for quantum in quanta]
+
+
+def _fits(counts: npt.NDArray[np.int64], times: FloatArray, sigma: FloatArray, quantum: int) -> _Fits:
+    """Every stretch at once: the normal equations are differences of cumulative sums."""
+    per_channel = 1.0 / counts[-1]
+    scale = np.array([1.0, per_channel, per_channel, 1.0, 1.0, per_channel]) * float(np.median(times))
+    design = _features(counts, quantum) * scale / (sigma * times)[:, None]
+    target = 1.0 / sigma
+    products = _cumulated(design[:, :, None] * design[:, None, :])
+    right = _cumulated(design * target[:, None])
+    squares = _cumulated(target**2)
+    size = len(counts)
+    first, last = np.triu_indices(size)
+    gram, rhs, total = (each[last + 1] - each[first] for each in (products, right, squares))
+    best, chosen = np.full(len(first), np.inf), np.zeros((len(first), len(_TERM_COSTS)))
+    for terms in _TERMS:
+        if quantum == 1 and {1, 3} & set(terms):
+            continue
+        cost, coefficients = _solve(gram, rhs, total, terms)
+        cost[~_enough(counts, first, last, terms)] = np.inf
+        better = cost < best
+        best[better], chosen[better] = cost[better], coefficients[better]
+    costs, solutions = np.full((size, size), np.inf), np.zeros((size, size, len(_TERM_COSTS)))
+    costs[first, last], solutions[first, last] = best, chosen * scale
+    return _Fits(quantum, costs, solutions)
+
+
+def _enough(
+    counts: npt.NDArray[np.int64], first: npt.NDArray[np.int64], last: npt.NDArray[np.int64], terms: tuple[int, ...]
+) -> npt.NDArray[np.bool_]:
+    """Which stretches have points enough to tell these terms."""
+    points = last + 1 - first
+    if not {4, 5} & set(terms):
+        return np.asarray(points >= len(terms) + _SPARE)
+    odd = _cumulated((counts % ODD != 0).astype(np.float64))
+    odd_points = odd[last + 1] - odd[first]
+    most, either = _FEWEST_ODD
+    return np.asarray((points >= most) & (odd_points >= either) & (points - odd_points >= either))
+
+
+def _solve(
+    gram: FloatArray, rhs: FloatArray, total: FloatArray, terms: tuple[int, ...]
+) -> tuple[FloatArray, FloatArray]:
+    """Cost and coefficients with these terms alone; infinite where one that must be positive is negative."""
+    index = np.array(terms)
+    small = gram[:, index[:, None], index] + np.eye(len(terms)) * 1e-9 * total[:, None, None]
+    solved = np.linalg.solve(small, rhs[:, index, None])[..., 0]
+    squares = np.maximum(0.0, total - np.einsum("ni,ni->n", solved, rhs[:, index]))
+    allowed = np.all(solved[:, np.isin(index, _POSITIVE)] >= 0, axis=1)
+    coefficients = np.zeros((len(total), len(_TERM_COSTS)))
+    coefficients[:, index] = solved
+    return np.where(allowed, squares + sum(_TERM_COSTS[term] for term in terms), np.inf), coefficients
+
+
+def _borders(fits: Sequence[_Fits], size: int, number: int) -> tuple[int, ...] | None:
+    """Where so many regimes of least cost begin, by dynamic programming; None where they would lack points."""
+    stretch = np.min(np.stack([fit.cost for fit in fits]), axis=0) + _REGIME_COST
+    cheapest = np.full((number + 1, size + 1), math.inf)
+    came_from = np.zeros((number + 1, size + 1), dtype=np.int64)
+    cheapest[0, 0] = 0.0
+    for used, end in itertools.product(range(1, number + 1), range(_FEWEST, size + 1)):
+        starts = np.arange(0, end - _FEWEST + 1)
+        costs = cheapest[used - 1, starts] + stretch[starts, end - 1]
+        came_from[used, end] = starts[int(np.argmin(costs))]
+        cheapest[used, end] = float(np.min(costs))
+    if not math.isfinite(cheapest[number, size]):
+        return None
+    borders, end = [], size
+    for used in range(number, 0, -1):
+        end = int(came_from[used, end])
+        borders.append(end)
+    return tuple(reversed(borders))
+
+
+def _regimes(fits: Sequence[_Fits], counts: npt.NDArray[np.int64], borders: Sequence[int]) -> tuple[Regime, ...]:
+    """The cheapest stair of each stretch; a regime begins one channel after the last point of the one before."""
+    found = []
+    for start, end in itertools.pairwise([*borders, len(counts)]):
+        best = min(fits, key=lambda fit: float(fit.cost[start, end - 1]))
+        low = int(counts[start]) if start == 0 else int(counts[start - 1]) + 1
+        found.append(_regime(best, start, end - 1, low, int(counts[end - 1])))
+    return tuple(found)
+
+
+def _regime(fit: _Fits, start: int, end: int, low: int, high: int) -> Regime:
+    base, padded, slope, remainder, odd_base, odd_slope = map(float, fit.coefficients[start, end])
+    quantum = fit.quantum if padded > 0 else 1
+    return Regime(
+        low=low, high=high, quantum=quantum, base=base, padded=padded, slope=slope,
+        remainder=remainder if quantum > 1 else 0.0, odd_base=odd_base, odd_slope=odd_slope,
+    )
+
+
+def _describes(
+    regime: Regime, counts: npt.NDArray[np.int64], times: FloatArray, sigma: FloatArray, claimable: float
+) -> bool:
+    inside = (counts >= regime.low) & (counts <= regime.high)
+    said = regime.ns(counts[inside])
+    step = (regime.padded * regime.quantum if regime.quantum > 1 else 0.0) / times[inside]
+    allowed = np.maximum(np.maximum(claimable / 2, step / 3), _HOLDS * sigma[inside])
+    return bool(np.all(np.abs(times[inside] / said - 1) <= allowed) and np.all(said > 0))
+
+
+def _features(counts: npt.NDArray[np.int64], quantum: int) -> FloatArray:
+    padded = -(-counts // quantum) * quantum
+    odd = counts % ODD != 0
+    columns = [np.ones(len(counts)), padded, counts, padded != counts, odd, odd * counts]
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
+def _cumulated(values: FloatArray) -> FloatArray:
+    return np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
