@@ -169,7 +169,8 @@ def _error(
     for _ in range(_CHECKED):
         widths = around.but({group: draw.choice(candidates[group]) for group in free})
         told = sum(table[tuple(widths[group] for group in groups)] for groups, table in tables.items())
-        worst = max(worst, abs(told / max(_layer_ns(model, index, widths, around), 1.0) - 1))
+        true = _layer_ns(model, index, widths, around)
+        worst = max(worst, abs(told - true) / max(true, 1.0))
     return worst
 
 
@@ -184,5 +185,6 @@ def _line(
     outputs = layer.outputs.size(fixed)
     ns = np.array([model.layer_ns(index, int(size), outputs, around) for size in sizes])
     design = np.stack([np.ones(len(sizes)), sizes.astype(float)], axis=1)
-    (intercept, slope), *_ = np.linalg.lstsq(design / ns[:, None], np.ones(len(sizes)), rcond=None)
+    weight = 1 / np.maximum(ns, 1.0)  # relative error; a layer may cost nothing
+    (intercept, slope), *_ = np.linalg.lstsq(design * weight[:, None], ns * weight, rcond=None)
     return float(intercept), float(slope)
