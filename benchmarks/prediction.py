@@ -5,7 +5,7 @@
     python benchmarks/prediction.py --tables              # the tables and the figure from the results there are
 
 Per network and target: a profile from nothing (no database), then 32 random pruned networks that it has not seen, half
-of them from the profile's candidates, half of any widths, each measured in three sessions with fresh instances.
+of them from the profile's candidates, half of any widths, each measured in four sessions with fresh instances.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ ENGINES = {
     "onnxruntime": ("onnxruntime", "contiguous"),
     "openvino": ("openvino", "contiguous"),
 }
-PROBES, UNSEEN, SESSIONS, BLOCK = 200, 32, 3, 8
+PROBES, UNSEEN, SESSIONS, BLOCK = 280, 32, 4, 8
 METHODS = ("tailor", "flops", "three sub-networks", "lone layers", "cout only")
 GOAL_MEAN, GOAL_WORST, GOAL_SECONDS = 0.025, 0.10, 600
 
@@ -121,7 +121,12 @@ def run(case: Case) -> dict[str, Any]:
         "errors": {method: asdict(fit_error(np.array(told, float), ns)) for method, told in predicted.items()},
         "in_interval": statistics.fmean(inside),
         "networks": [
-            {"ms": value / 1e6, "noise": measured[widths][1], **{m: predicted[m][i] / 1e6 for m in METHODS}}
+            {
+                "ms": value / 1e6,
+                "noise": measured[widths][1],
+                **{method: predicted[method][i] / 1e6 for method in METHODS},
+                "widths": dict(widths),
+            }
             for i, (widths, value) in enumerate(zip(unseen, ns, strict=True))
         ],
     }
@@ -135,7 +140,7 @@ def truth(timer: NetworkTimer, networks: Sequence[Widths], dense_ns: int) -> dic
         np.random.default_rng(session).shuffle(shuffled)  # type: ignore[arg-type]
         for start in range(0, len(shuffled), BLOCK):
             settings = TimingSettings(
-                min_rounds=9, max_rounds=9, half_width=0.0, max_seconds=600.0, sample_seconds=0.004,
+                min_rounds=7, max_rounds=7, half_width=0.0, max_seconds=600.0, sample_seconds=0.004,
                 warmup_seconds=0.0, seed=session * 100 + start,
             )
             times = timer.time(shuffled[start : start + BLOCK], settings).times

@@ -166,12 +166,15 @@ def profile() -> Profile:
             q90=0.04,
             narrowest={},
         ),
+        surfaces=None,
         error=FitError(
             mean=0.018, worst=0.064, within_5=0.95, within_10=1.0, q90=0.04, kendall_tau=0.961, networks=60
         ),
+        instance_noise=0.006,
         smallest_ns=2_010_000,
         layer_probes=212,
         layer_probes_found=40,
+        networks_found=12,
         seconds=21.7,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -12,8 +13,23 @@ import pytest
 
 from tailor.database import DATABASE_VERSION, Database, default_path
 from tailor.errors import DatabaseError
+from tailor.latency.accounts import LayerAccount, NetworkAccount
 from tailor.records import Environment, Measurement
+from tailor.serialize import encode
 
+VERSION_1 = """
+CREATE TABLE environments (key TEXT PRIMARY KEY, facts TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE subjects (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
+CREATE TABLE measurements (
+    id INTEGER PRIMARY KEY, environment TEXT NOT NULL REFERENCES environments(key),
+    subject INTEGER NOT NULL REFERENCES subjects(id), session TEXT NOT NULL, samples INTEGER NOT NULL,
+    failed INTEGER NOT NULL, record BLOB NOT NULL
+);
+CREATE INDEX measurements_by_subject ON measurements (environment, subject);
+CREATE INDEX measurements_by_session ON measurements (session);
+PRAGMA application_id = 2047934992;
+PRAGMA user_version = 1;
+"""  # what the first version wrote
 HERE = Environment(facts={"cpu": "x", "threads": "1"})
 THERE = Environment(facts={"cpu": "x", "threads": "2"})
 
@@ -156,3 +172,137 @@ def test_the_place_is_the_cache_folder_unless_the_environment_names_one(
     monkeypatch.setenv("TAILOR_DATABASE", str(tmp_path / "x.sqlite"))
     assert default_path() == tmp_path / "x.sqlite"
     assert Database().path == tmp_path / "x.sqlite"
+
+
+def account(ns: float) -> NetworkAccount:
+    return NetworkAccount(layers={"conv": LayerAccount(ns=ns, nodes=2)}, ns=ns, nodes=2)
+
+
+def version_1(path: Path, *stored: Measurement) -> None:
+    """A database as the first version left it; its measurements had no conditions."""
+    connection = sqlite3.connect(path)
+    connection.executescript(VERSION_1)
+    connection.execute("INSERT INTO environments VALUES (?, ?)", (HERE.key, encode(HERE)))
+    for number, one in enumerate(stored):
+        record = json.loads(encode(one))
+        del record["conditions"]
+        values = (number, HERE.key, number, one.session, len(one.samples_ns), 0, json.dumps(record).encode())
+        connection.execute("INSERT INTO subjects VALUES (?, ?)", (number, one.subject))
+        connection.execute("INSERT INTO measurements VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+    connection.commit()
+    connection.close()
+
+
+def test_accounts_are_found_again_the_latest_counts_and_environments_never_mix(tmp_path: Path) -> None:
+    path = tmp_path / "m.sqlite"
+    database = Database(path)
+    database.add_accounts(HERE, {"a": account(1.0), "b": account(2.0)})
+    database.add_accounts(HERE, {"a": account(3.0)})
+    database.add_accounts(THERE, {"a": account(4.0)})
+    other = Database(path)
+    assert other.find_accounts(HERE.key, ["a", "b", "c"], NetworkAccount) == {"a": account(3.0), "b": account(2.0)}
+    assert other.find_accounts(THERE.key, ["a", "b"], NetworkAccount) == {"a": account(4.0)}
+    assert {environment.key for environment in other.environments()} == {HERE.key, THERE.key}
+    assert other.find(HERE.key, ["a"]) == {}
+
+
+def test_accounts_of_many_subjects_are_looked_up_at_once() -> None:
+    database = Database.memory()
+    if hasattr(sqlite3.Connection, "setlimit"):
+        database._connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+    database.add_accounts(HERE, {f"subject {number}": account(number) for number in range(1200)})
+    found = database.find_accounts(HERE.key, [f"subject {number}" for number in range(3000)], NetworkAccount)
+    assert len(found) == 1200
+    assert found["subject 1100"] == account(1100)
+
+
+def test_a_damaged_account_is_a_database_error(tmp_path: Path) -> None:
+    database = Database(tmp_path / "m.sqlite")
+    database.add_accounts(HERE, {"a": account(1.0)})
+    database._connection.execute("UPDATE accounts SET record = ?", (b'{"layers": 3}',))
+    with pytest.raises(DatabaseError, match=r"not a valid NetworkAccount.*TAILOR_DATABASE"):
+        database.find_accounts(HERE.key, ["a"], NetworkAccount)
+
+
+def test_a_file_of_the_first_version_keeps_its_measurements_and_takes_accounts(tmp_path: Path) -> None:
+    path = tmp_path / "m.sqlite"
+    stored = [made("a", 1, 2, 3), made("b", 4)]
+    version_1(path, *stored)
+    database = Database(path)
+    assert database.find(HERE.key, ["a", "b"]) == {"a": stored[0], "b": stored[1]}
+    assert database.of_session("s") == {"a": stored[0], "b": stored[1]}
+    database.add_accounts(HERE, {"a": account(1.0)})
+    database.add(HERE, [made("a", 5, 6, 7, 8)])
+    database.close()
+    again = Database(path)
+    assert again._connection.execute("PRAGMA user_version").fetchone()[0] == DATABASE_VERSION
+    assert again.find_accounts(HERE.key, ["a"], NetworkAccount) == {"a": account(1.0)}
+    assert again.find(HERE.key, ["a"])["a"].samples_ns == (5, 6, 7, 8)
+    assert again.environments() == (HERE,)
+
+
+def test_processes_that_open_a_file_of_the_first_version_at_once_all_can(tmp_path: Path) -> None:
+    path = tmp_path / "m.sqlite"
+    stored = made("a", 1, 2, 3)
+    version_1(path, stored)
+    script = (
+        "import sys, time; from pathlib import Path\n"
+        "from tailor.database import Database; from tailor.records import Environment\n"
+        "here = Environment(facts={'cpu': 'x', 'threads': '1'}); path = Path(sys.argv[1])\n"
+        "(path.parent / f'ready-{sys.argv[2]}').touch()\n"
+        "while not (path.parent / 'go').exists(): time.sleep(0.0001)\n"
+        "Database(path).add_accounts(here, {sys.argv[2]: 7})\n"
+    )
+    openers = [subprocess.Popen([sys.executable, "-c", script, str(path), str(n)]) for n in range(4)]
+    while len(list(tmp_path.glob("ready-*"))) < 4:
+        assert all(opener.poll() is None for opener in openers)
+        time.sleep(0.01)
+    (tmp_path / "go").touch()
+    assert [opener.wait(timeout=120) for opener in openers] == [0] * 4
+    database = Database(path)
+    assert database.find_accounts(HERE.key, [str(n) for n in range(4)], int) == {str(n): 7 for n in range(4)}
+    assert database.find(HERE.key, ["a"]) == {"a": stored}
+
+
+def test_the_slower_of_two_that_bring_a_file_up_to_date_finds_it_done(tmp_path: Path) -> None:
+    """Both have read version 1; the second gets the lock when the first is through."""
+    path = tmp_path / "m.sqlite"
+    version_1(path, made("a", 1))
+    faster = Database(path)
+    faster.add_accounts(HERE, {"a": account(1.0)})
+    assert Database(path)._from_version_1() == DATABASE_VERSION
+    assert faster.find_accounts(HERE.key, ["a"], NetworkAccount) == {"a": account(1.0)}
+
+
+def cut_short(path: Path, kept: float) -> list[str]:
+    """Of a file with 300 measurements and accounts, the first part; returns the subjects."""
+    database = Database(path)
+    keys = [f"subject {number}" for number in range(300)]
+    database.add(HERE, [made(key, *range(1, 60)) for key in keys])
+    database.add_accounts(HERE, {key: account(1.0) for key in keys})
+    database.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole))])
+    return keys
+
+
+@pytest.mark.parametrize("kept", [0.95, 0.6, 0.3])
+def test_a_file_cut_short_is_a_database_error(tmp_path: Path, kept: float) -> None:
+    keys = cut_short(tmp_path / "m.sqlite", kept)
+
+    def read_all() -> None:
+        database = Database(tmp_path / "m.sqlite")
+        database.find(HERE.key, keys)
+        database.find_accounts(HERE.key, keys, NetworkAccount)
+
+    with pytest.raises(DatabaseError, match="TAILOR_DATABASE"):
+        read_all()
+
+
+def test_a_file_that_lost_less_than_a_page_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    """SQLite itself would answer from what is left, with fewer rows and no word about it."""
+    cut_short(tmp_path / "m.sqlite", 0.99)
+    before = (tmp_path / "m.sqlite").read_bytes()
+    with pytest.raises(DatabaseError, match="cut off: .* bytes are there; move it away"):
+        Database(tmp_path / "m.sqlite")
+    assert (tmp_path / "m.sqlite").read_bytes() == before

@@ -120,7 +120,7 @@ def profile(options: ProfileOptions) -> int:
         console.stage(f"profile {name}: {target}")
         found = measure_profile(
             model, graph, example, target, database=Database(), settings=settings, networks=options.networks,
-            seed=place.seed, progress=console.progress,
+            seed=place.seed, progress=console.progress, tell=console.say,
         )
     _plot(found, options.plot)
     columns = terminal_columns(sys.stdout)

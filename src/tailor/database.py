@@ -22,6 +22,7 @@ __all__ = ["DATABASE_VERSION", "Database", "default_path"]
 
 DATABASE_VERSION = 2
 _APPLICATION_ID = 0x7A11_0210  # tells a database of ours from any other SQLite file
+_HEADER_BYTES = 100  # of every SQLite file (sqlite.org/fileformat2.html): page size and pages stand in it
 _BUSY_SECONDS = 60.0
 _LOOKUP_CHUNK = 500  # SQLite allows 999 parameters in one statement
 _SCHEMA = """
@@ -81,6 +82,7 @@ class Database:
         return database
 
     def _open(self, name: str) -> None:
+        _check_whole(Path(name))
         with self._translated():
             self._connection = sqlite3.connect(name, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
@@ -245,3 +247,25 @@ class Database:
                 "move it away, or name another file in TAILOR_DATABASE",
                 value=str(self.path),
             ) from None
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a file that is shorter than it says: SQLite itself may answer from what is left of it.
+
+    With a write-ahead log beside it the file may rightly be short; SQLite puts the two together.
+    """
+    log = path.with_name(path.name + "-wal")
+    if not path.is_file() or (log.exists() and log.stat().st_size):
+        return
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    if len(header) < _HEADER_BYTES or not header.startswith(b"SQLite format 3\0"):
+        return  # empty, or not SQLite: opening it says so
+    page = int.from_bytes(header[16:18], "big")
+    whole = (65536 if page == 1 else page) * int.from_bytes(header[28:32], "big")
+    if path.stat().st_size < whole:
+        raise DatabaseError(
+            f"measurement database {path} is cut off: {path.stat().st_size} of {whole} bytes are there; "
+            "move it away, or name another file in TAILOR_DATABASE",
+            value=str(path),
+        )

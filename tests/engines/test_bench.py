@@ -17,8 +17,8 @@ from tailor.engines.bench import Bench, Entry, time_together
 from tailor.engines.host import available_cores
 from tailor.engines.runtime import SUBJECT_ERRORS, Prepared
 from tailor.errors import InvalidOptionError, MeasurementError
-from tailor.protocols import Subject
-from tailor.records import TimingSettings
+from tailor.protocols import Accountant, Subject
+from tailor.records import NodeTime, TimingSettings
 from tailor.spec import Target
 
 FEW = TimingSettings(
@@ -122,3 +122,48 @@ def test_eager_torch_names_its_modules_and_their_work() -> None:
     ]
     assert all(node.ns > 0 for node in nodes)
     assert not any(part._forward_hooks for part in module.modules())
+
+
+class Telling(Planted):
+    """Tells one node per network, and remembers how many calls it was given and whether its session was open."""
+
+    def prepare(self, module: nn.Module, inputs: tuple[Any, ...]) -> Prepared:
+        def layers(calls: int) -> tuple[NodeTime, ...]:
+            self.log.append(f"{calls} calls")
+            return (NodeTime(name="node", layer="", kind="planted", kernel="", ns=float(module.out_features)),)
+
+        return replace(super().prepare(module, inputs), layers=layers)
+
+
+def test_an_account_is_the_measurement_and_the_nodes_of_each_network_that_ran() -> None:
+    wide = Subject(key="wide", module=nn.Linear(8, 6).eval(), inputs=(torch.ones(2, 8),))
+    broken = Subject(key="broken", module=nn.Linear(9, 4).eval(), inputs=(torch.ones(2, 8),))
+    bench = Bench(Telling(lambda y: y, Target(engine="planted")))
+    assert isinstance(bench, Accountant)
+    measurements, accounts = bench.account([subject("a"), broken, wide], FEW, 1.0)
+    assert [m.subject for m in measurements] == ["a", "broken", "wide"]
+    assert [m.failure is None for m in measurements] == [True, False, True]
+    assert {key: [node.ns for node in nodes] for key, nodes in accounts.items()} == {"a": [4.0], "wide": [6.0]}
+    assert bench.runtime.log == ["open", "30 calls", "30 calls", "closed"]  # type: ignore[attr-defined]
+
+
+def test_an_account_takes_at_least_three_calls_however_little_time_there_is() -> None:
+    bench = Bench(Telling(lambda y: y, Target(engine="planted")))
+    bench.account([subject()], FEW, 0.0)
+    assert "3 calls" in bench.runtime.log  # type: ignore[attr-defined]
+
+
+def test_an_engine_that_does_not_tell_gives_measurements_without_accounts() -> None:
+    measurements, accounts = planted(lambda y: y).account([subject()], FEW, 1.0)
+    assert measurements[0].failure is None
+    assert accounts == {}
+    with pytest.raises(InvalidOptionError, match="distinct keys"):
+        planted(lambda y: y).account([subject(), subject()], FEW, 1.0)
+
+
+def test_torch_accounts_for_the_layers_of_every_network_of_a_session() -> None:
+    subjects = [subject("a"), Subject(key="two", module=nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 2)).eval(),
+                                      inputs=(torch.ones(2, 8),))]
+    _, accounts = open_device(Target()).account(subjects, FEW, 0.001)
+    assert {node.layer for node in accounts["two"]} >= {"0", "1"}
+    assert all(node.ns >= 0 for nodes in accounts.values() for node in nodes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from planted import chain, network_truth, stairs_of
 
@@ -81,26 +83,46 @@ def test_depthwise_layers_have_one_axis() -> None:
 
 def test_drawn_networks_are_distinct_seeded_allowed_and_span_the_space() -> None:
     candidates = group_candidates(GRAPH, stairs_of(GRAPH), 0.003)
-    networks = draw_networks(candidates, 100, seed=1)
-    assert networks == draw_networks(candidates, 100, seed=1) != draw_networks(candidates, 100, seed=2)
+    networks = draw_networks(GRAPH, candidates, 100, seed=1)
+    assert networks == draw_networks(GRAPH, candidates, 100, seed=1) != draw_networks(GRAPH, candidates, 100, seed=2)
     assert len(set(networks)) == 100
     assert networks[0] == Widths({group: widths[0] for group, widths in candidates.items()})
     assert GRAPH.dense_widths not in networks
-    assert all(network[group] in widths for network in networks for group, widths in candidates.items())
+    assert all(group.allows(network[group.name]) for network in networks for group in GRAPH.groups)
+    assert min(network["g3"] for network in networks) >= 6  # a tenth of 64
+
+
+def test_half_the_drawn_networks_are_candidates_and_half_have_any_widths() -> None:
+    candidates = group_candidates(GRAPH, stairs_of(GRAPH), 0.003)
+    networks = draw_networks(GRAPH, candidates, 100, seed=1)
+    searched = [n for n in networks if all(n[group] in widths for group, widths in candidates.items())]
+    assert 45 <= len(searched) <= 65
+    assert {network["g3"] % 8 for network in networks if network not in searched} == set(range(8))
+
+
+def test_pinned_groups_keep_their_width_and_quanta_hold_in_every_drawn_network() -> None:
+    graph = chain([32, 48, 64], pinned=[1])
+    coarse = replace(graph, groups=(*graph.groups[:2], replace(graph.groups[2], quantum=8, min_width=24)))
+    networks = draw_networks(coarse, {"g0": (16, 32), "g1": (48,), "g2": (32, 64)}, 60, seed=0)
+    assert {network["g1"] for network in networks} == {48}
+    assert {network["g2"] for network in networks} == {24, 32, 40, 48, 56, 64}
 
 
 def test_networks_of_many_groups_range_from_deep_cuts_to_almost_dense() -> None:
     """Independent widths in 20 groups would all cost between 0.3 and 0.5 of the dense network."""
     graph = chain([64] * 20)
-    networks = draw_networks({g.name: tuple(range(8, 65, 8)) for g in graph.groups}, 100, seed=1)
+    networks = draw_networks(graph, {g.name: tuple(range(8, 65, 8)) for g in graph.groups}, 100, seed=1)
     dense = network_truth(graph, graph.dense_widths)
     costs = sorted(network_truth(graph, network) / dense for network in networks)
     assert costs[10] < 0.2
     assert costs[-10] > 0.7
 
 
-@pytest.mark.parametrize("count", [3, 50])
-def test_a_small_space_is_drawn_empty_and_no_further(count: int) -> None:
-    networks = draw_networks({"a": (4, 8), "b": (2, 4), "c": (7,)}, count, seed=0)
-    assert len(networks) == 3
-    assert draw_networks({"a": (8,)}, count, seed=0) == ()
+@pytest.mark.parametrize(("count", "drawn"), [(3, 3), (50, 7)])
+def test_a_small_space_is_drawn_empty_and_no_further(count: int, drawn: int) -> None:
+    graph = chain([4, 2, 7], pinned=[2])
+    networks = draw_networks(graph, {"g0": (2, 4), "g1": (2,), "g2": (7,)}, count, seed=0)
+    assert len(set(networks)) == len(networks) == drawn
+    assert graph.dense_widths not in networks
+    pinned = chain([8], pinned=[0])
+    assert draw_networks(pinned, {"g0": (8,)}, count, seed=0) == ()

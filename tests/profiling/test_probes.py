@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from tailor.database import Database
+from tailor.errors import MeasurementError
 from tailor.profiling import probes
-from tailor.profiling.networks import NetworkTime
-from tailor.profiling.probes import NetworkProbes
+from tailor.profiling.networks import NetworkTime, TimedNetworks
+from tailor.profiling.probes import NetworkProbes, Probed
 from tailor.records import Environment, TimingSettings
 from tailor.spec import Widths
 
@@ -25,22 +28,31 @@ class Clock:
 class PlantedTimer:
     """Takes planted seconds per network and round; some networks are disturbed the first time."""
 
-    def __init__(self, clock: Clock, seconds: float, disturbed: Sequence[Widths] = ()) -> None:
+    def __init__(self, clock: Clock, seconds: float, disturbed: Sequence[Widths] = (), apart: int = 0) -> None:
         self.clock, self.seconds, self.disturbed = clock, seconds, set(disturbed)
         self.log: list[tuple[Widths, int]] = []
+        self.apart, self.sessions = apart, 0
+        self.failing: set[Widths] = set()
 
-    def time(self, networks: Sequence[Widths], settings: TimingSettings) -> tuple[dict[Widths, NetworkTime], list[Any]]:
+    def key(self, widths: Widths) -> str:
+        return f"network {widths['g']}"
+
+    def time(self, networks: Sequence[Widths], settings: TimingSettings) -> TimedNetworks:
         found = {}
         for widths in networks:
+            if widths in self.failing:
+                continue
             self.clock.now += self.seconds * (settings.max_rounds + 1)
             self.log.append((widths, settings.max_rounds))
             noise = 0.3 if widths in self.disturbed else 0.01
             self.disturbed.discard(widths)
             found[widths] = NetworkTime(ratio=1 + noise, low=1, high=1 + 2 * noise)
-        return found, []
+        self.sessions += 1
+        dense = ((1000, 1000, 1000), (1000 + self.apart * (-1) ** self.sessions,) * 3)
+        return TimedNetworks(times=found, accounts={}, dense=dense, measurements=())
 
 
-def probed(monkeypatch: Any, timer: PlantedTimer, *, seconds: float, guess: float) -> dict[Widths, NetworkTime]:
+def probed(monkeypatch: Any, timer: PlantedTimer, *, seconds: float, guess: float) -> Probed:
     monkeypatch.setattr(probes, "time", timer.clock)
     runner = NetworkProbes(
         timer=timer, environment=Environment(facts={}), database=Database.memory(), seed=0,  # type: ignore[arg-type]
@@ -51,17 +63,17 @@ def probed(monkeypatch: Any, timer: PlantedTimer, *, seconds: float, guess: floa
 
 def test_plenty_of_time_gives_every_network_all_rounds(monkeypatch: Any) -> None:
     timer = PlantedTimer(Clock(), 0.005)
-    assert len(probed(monkeypatch, timer, seconds=100, guess=0.007)) == 80
+    assert len(probed(monkeypatch, timer, seconds=100, guess=0.007).times) == 80
     assert {rounds for _, rounds in timer.log} == {15}
 
 
 def test_a_slow_network_gets_fewer_rounds_and_then_fewer_networks_but_never_too_few(monkeypatch: Any) -> None:
     timer = PlantedTimer(Clock(), 0.2)
-    assert len(probed(monkeypatch, timer, seconds=120, guess=0.28)) == 80
+    assert len(probed(monkeypatch, timer, seconds=120, guess=0.28).times) == 80
     assert max(rounds for _, rounds in timer.log) < 10
     assert 90 < timer.clock.now < 140
     crawling = PlantedTimer(Clock(), 4.0)
-    assert len(probed(monkeypatch, crawling, seconds=120, guess=5.0)) == 24
+    assert len(probed(monkeypatch, crawling, seconds=120, guess=5.0).times) == 24
     assert {rounds for _, rounds in crawling.log} == {4}
 
 
@@ -76,7 +88,7 @@ def test_a_guess_that_was_wrong_is_corrected_by_what_blocks_take(monkeypatch: An
 def test_disturbed_networks_are_timed_again_and_the_quieter_time_counts(monkeypatch: Any) -> None:
     disturbed = NETWORKS[10:14]
     timer = PlantedTimer(Clock(), 0.005, disturbed)
-    times = probed(monkeypatch, timer, seconds=100, guess=0.007)
+    times = probed(monkeypatch, timer, seconds=100, guess=0.007).times
     assert [widths for widths, _ in timer.log[80:]] == disturbed
     assert {found.ratio for found in times.values()} == {1.01}
     assert list(times) == NETWORKS
@@ -86,3 +98,21 @@ def test_at_most_a_fifth_is_timed_again(monkeypatch: Any) -> None:
     timer = PlantedTimer(Clock(), 0.005, NETWORKS[:39])
     probed(monkeypatch, timer, seconds=100, guess=0.007)
     assert len(timer.log) == 80 + 16
+
+
+def test_how_far_instances_of_the_dense_network_lie_apart_is_their_noise(monkeypatch: Any) -> None:
+    """Two instances that differ by 3 % have 3 % / sqrt(2) each."""
+    timer = PlantedTimer(Clock(), 0.005, apart=30)
+    assert probed(monkeypatch, timer, seconds=100, guess=0.007).instance_noise == pytest.approx(0.0212, rel=0.02)
+    alike = probed(monkeypatch, PlantedTimer(Clock(), 0.005), seconds=100, guess=0.007)
+    assert alike.instance_noise == Probed().instance_noise == 0
+
+
+@pytest.mark.parametrize("bad", [[0], list(range(30, 60))])
+def test_the_narrowest_and_nine_of_ten_networks_must_run(monkeypatch: Any, bad: list[int]) -> None:
+    timer = PlantedTimer(Clock(), 0.005)
+    timer.failing = {NETWORKS[index] for index in bad}
+    with pytest.raises(MeasurementError, match=f"{len(bad)} of 80 narrowed networks could not be run"):
+        probed(monkeypatch, timer, seconds=100, guess=0.007)
+    timer.failing = set(NETWORKS[40:48])
+    assert len(probed(monkeypatch, timer, seconds=100, guess=0.007).times) == 72

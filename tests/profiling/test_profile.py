@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from planted_device import BLOCK, PlantedDevice, true_ns
+from planted_device import BLOCK, PlantedAccountant, PlantedDevice, true_ns
 from torch import Tensor, nn
 
 from tailor.channels import trace
@@ -32,11 +34,12 @@ def conv(inputs: int, outputs: int, groups: int = 1) -> nn.Sequential:
 class Net(nn.Module):
     """Two equal layers, a depthwise one, and a residual addition."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: int = 16) -> None:
         super().__init__()
-        self.stem, self.a, self.b = conv(3, 32), conv(32, 32), conv(32, 32)
-        self.wide, self.depthwise, self.last = conv(32, 48), conv(48, 48, groups=48), conv(48, 64)
-        self.head = nn.Linear(64, 10)
+        two, three, four = 2 * unit, 3 * unit, 4 * unit
+        self.stem, self.a, self.b = conv(3, two), conv(two, two), conv(two, two)
+        self.wide, self.depthwise, self.last = conv(two, three), conv(three, three, groups=three), conv(three, four)
+        self.head = nn.Linear(four, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
@@ -46,6 +49,8 @@ class Net(nn.Module):
 
 MODEL = Net().eval()
 GRAPH = trace(MODEL, X)
+LARGE = Net(unit=32).eval()  # 0.6 MB of weights
+LARGE_GRAPH = trace(LARGE, X)
 
 
 @pytest.fixture
@@ -61,6 +66,10 @@ def run(networks: int = 40, database: Database | None = None, seed: int = 0) -> 
     return profile(
         MODEL, GRAPH, X, Target(), database=database or Database.memory(), networks=networks, seed=seed
     )
+
+
+def run_large(networks: int, database: Database | None = None) -> Profile:
+    return profile(LARGE, LARGE_GRAPH, X, Target(), database=database or Database.memory(), networks=networks)
 
 
 def group_of(graph: ChannelGraph, producer: str) -> str:
@@ -117,8 +126,13 @@ def test_what_the_database_knows_is_not_measured_again(
     second = run(database=database)
     assert (first.layer_probes_found, second.layer_probes) == (0, 0)
     assert second.layer_probes_found >= first.layer_probes * 0.8
-    assert not any(key.startswith("layer") for keys in device.sessions for key in keys)
+    lone = [key for keys in device.sessions for key in keys if key.startswith("layer")]
+    assert len(lone) == 1  # the yardstick, by which the time that layers take is foretold
     assert second.candidates == first.candidates
+    assert (first.networks_found, second.networks_found) == (0, 40)
+    assert sorted(map(len, device.sessions)) == [1, 2]  # the yardstick; the dense network and its copy
+    again = {Widths(probe.widths): probe.ns for probe in second.networks}
+    assert again == pytest.approx({Widths(probe.widths): probe.ns for probe in first.networks}, rel=0.03)
 
 
 def test_the_narrowest_network_is_measured_and_every_block_has_the_dense_one(
@@ -131,8 +145,73 @@ def test_the_narrowest_network_is_measured_and_every_block_has_the_dense_one(
     timer = NetworkTimer(model=MODEL, graph=GRAPH, example_inputs=X, batch_size=1, device=device)
     blocks = [keys for keys in device.sessions if keys[0].startswith("network")]
     assert all(keys[0] == timer.key(GRAPH.dense_widths) for keys in blocks)
-    assert sum(len(keys) - 1 for keys in blocks) == 1 + len(found.networks)  # one is the dense copy
+    assert all(keys[1] == keys[0] + " copy 1" for keys in blocks)
+    assert sum(len(keys) - 2 for keys in blocks) == len(found.networks)
     assert len(found.networks) == 40
+
+
+def test_surfaces_recover_what_only_the_engines_account_tells(
+    plant: Callable[[PlantedDevice], PlantedDevice]
+) -> None:
+    """Kernel jumps, caches and norms inside networks: the lone layers say none of it, the accounts say all."""
+    device = plant(PlantedAccountant())
+    found = run_large(160)
+    assert found.surfaces is not None
+    assert found.terms is None
+    assert device.accounted >= 160
+    latency, draw, errors = found.latency, random.Random(9), []
+    for _ in range(40):
+        share = draw.uniform(0.3, 1)
+        widths = Widths({
+            g.name: g.width if g.pinned else max(6, round(g.width * min(1.0, share * draw.uniform(0.7, 1.3))))
+            for g in LARGE_GRAPH.groups
+        })
+        true = device.true_ns(build_widths(LARGE, LARGE_GRAPH, widths))
+        errors.append(abs(latency.predict(widths).ns / true - 1))
+    assert statistics.fmean(errors) < 0.01
+    assert max(errors) < 0.03
+    assert found.error.mean < 0.015
+    assert latency.predict(LARGE_GRAPH.dense_widths).ns == pytest.approx(found.dense_ns, rel=0.03)
+
+
+def test_without_accounts_the_lone_layers_are_the_model(plant: Callable[[PlantedDevice], PlantedDevice]) -> None:
+    class TellsNothing(PlantedAccountant):
+        def account(self, subjects, settings, seconds):  # type: ignore[no-untyped-def]
+            return self.measure(subjects, settings), {}
+
+    accounted, silent = (plant(kind()) and run_large(40) for kind in (PlantedAccountant, TellsNothing))
+    assert (silent.surfaces, accounted.terms) == (None, None)
+    assert silent.terms is not None
+    assert accounted.error.mean < silent.error.mean / 1.5
+    assert [probe.widths for probe in silent.networks] == [probe.widths for probe in accounted.networks]
+    plant(PlantedDevice())
+    assert run().surfaces is None
+
+
+def test_accounts_of_too_few_networks_are_left_alone(plant: Callable[[PlantedDevice], PlantedDevice]) -> None:
+    class TellsHalf(PlantedAccountant):
+        def account(self, subjects, settings, seconds):  # type: ignore[no-untyped-def]
+            measurements, accounts = super().account(subjects, settings, seconds)
+            return measurements, dict(list(accounts.items())[::2])
+
+    plant(TellsHalf())
+    assert run_large(40).surfaces is None
+
+
+def test_accounts_are_remembered_with_their_networks(
+    plant: Callable[[PlantedDevice], PlantedDevice], tmp_path: Path
+) -> None:
+    plant(PlantedAccountant())
+    first = run_large(40, Database(tmp_path / "m.sqlite"))
+    device = plant(PlantedAccountant(drift=0.02))
+    second = run_large(40, Database(tmp_path / "m.sqlite"))
+    assert (first.networks_found, second.networks_found) == (0, 40)
+    assert device.accounted == 0
+    assert sorted(map(len, device.sessions))[:2] == [1, 2]
+    assert second.surfaces is not None
+    assert second.error.mean == pytest.approx(first.error.mean, rel=0.5)
+    write_record(tmp_path / "profile.json", second)
+    assert read_record(tmp_path / "profile.json", Profile) == second
 
 
 def test_a_disturbed_dense_session_is_repeated_and_the_quietest_counts(
@@ -146,7 +225,7 @@ def test_a_disturbed_dense_session_is_repeated_and_the_quietest_counts(
     device = plant(CalmsDown())
     assert run().resolution < 0.01
     assert [len(keys) for keys in device.sessions[:2]] == [2, 2]
-    assert len(device.sessions[2]) > 2
+    assert [len(device.sessions[2]), len(device.sessions[3]) > 2] == [1, True]  # on to the yardstick and the layers
 
 
 def test_a_profile_is_stored_and_read(plant: Callable[[PlantedDevice], PlantedDevice], tmp_path: Path) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tailor.latency.factors import PricedLayers
 from tailor.latency.staircase import Staircase
 from tailor.spec import Axis, ChannelGraph, ChannelGroup, Layer, Widths
 from tailor.timing import claimable_step
 
-__all__ = ["axes_of", "draw_networks", "group_candidates"]
+__all__ = ["axes_of", "draw_networks", "group_candidates", "modelled_candidates"]
 
 _NARROWEST = 0.1  # of the dense width, for networks of any widths
 _ATTEMPTS = 50  # draws per wanted network before the space counts as exhausted
@@ -45,6 +46,40 @@ def group_candidates(graph: ChannelGraph, stairs: Stairs, resolution: float) -> 
     """
     dense = graph.dense_widths
     return {group.name: _edges(group, _touches(graph, group, stairs, dense), resolution) for group in graph.groups}
+
+
+def modelled_candidates(
+    graph: ChannelGraph, latency: PricedLayers, narrowest: Mapping[str, int], resolution: float
+) -> dict[str, tuple[int, ...]]:
+    """The same right edges, read off a model of whole networks: what a group's layers cost there, the others dense.
+
+    Lone layers show steps that networks do not have (a blocked layer alone pays for entering and leaving its layout).
+    Widths below `narrowest`, the smallest that was measured, are not offered.
+    """
+    return {
+        group.name: _modelled_edges(graph, group, latency, narrowest[group.name], resolution) for group in graph.groups
+    }
+
+
+def _modelled_edges(
+    graph: ChannelGraph, group: ChannelGroup, latency: PricedLayers, narrowest: int, resolution: float
+) -> tuple[int, ...]:
+    dense = graph.dense_widths
+    touched = [
+        (index, layer)
+        for index, layer in enumerate(latency.priced_layers)
+        if any(name == group.name for axis in (layer.inputs, layer.outputs) for name, _ in axis.terms)
+    ]
+
+    def price(width: int) -> float:
+        widths = dense.but({group.name: width})
+        return sum(
+            latency.layer_ns(index, layer.inputs.size(widths), layer.outputs.size(widths), dense)
+            for index, layer in touched
+        )
+
+    allowed = [width for width in range(narrowest, group.width) if group.allows(width)]
+    return _worthwhile(group.width, allowed, price, resolution)
 
 
 def draw_networks(
@@ -101,13 +136,20 @@ def _edges(group: ChannelGroup, touches: tuple[_Touch, ...], resolution: float) 
         for edge in touch.staircase.edges:
             width = (edge - touch.offset) // touch.per_unit
             found.add(width // group.quantum * group.quantum)
-    kept = [group.width]
-    price = dense_price = sum(touch.ns(group.width) for touch in touches)
-    for width in sorted(found, reverse=True):
-        if width == group.width or not group.allows(width):
-            continue
-        cheaper = sum(touch.ns(width) for touch in touches)
-        if price - cheaper >= claimable_step(resolution) * dense_price:
+    found.discard(group.width)
+    allowed = [width for width in found if group.allows(width)]
+    return _worthwhile(group.width, allowed, lambda width: sum(touch.ns(width) for touch in touches), resolution)
+
+
+def _worthwhile(
+    dense: int, widths: Sequence[int], price: Callable[[int], float], resolution: float
+) -> tuple[int, ...]:
+    """Going down from the dense width, those that save a claimable share of the dense price over the last one kept."""
+    kept = [dense]
+    last = whole = price(dense)
+    for width in sorted(widths, reverse=True):
+        cheaper = price(width)
+        if last - cheaper >= claimable_step(resolution) * whole:
             kept.append(width)
-            price = cheaper
+            last = cheaper
     return tuple(reversed(kept))

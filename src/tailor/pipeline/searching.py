@@ -50,6 +50,7 @@ def profiled_on(line: Line) -> Profile:
         networks=request.networks,
         seed=request.seed,
         progress=line.console.progress,
+        tell=line.console.say,
     )
     line.folder.store("profile", profiled)
     error = profiled.error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -74,6 +75,17 @@ class LayerTimer:
             self._time(block, replace(self.settings, min_rounds=rounds, max_rounds=rounds, seed=self.seed))
             done += len(block)
             self.progress("layers", done, len(unknown))
+
+    def cost(self) -> float:
+        """Seconds that one lone layer takes to be made ready and run a few times: the yardstick, timed now.
+
+        Raises:
+            MeasurementError: the yardstick cannot be timed, so nothing can be.
+        """
+        started = time.perf_counter()
+        low = _ROUNDS[0]
+        self._time([], replace(self.settings, min_rounds=low, max_rounds=low, warmup_seconds=0.0))
+        return time.perf_counter() - started
 
     def _expected_ns(self, shape: LayerShape, ns_per_mac: float) -> float:
         """A guess at what one round of this layer costs, untimed call and overhead included."""

@@ -83,7 +83,22 @@ class NetworkProbes:
         if networks[0] in failed or len(failed) > tried // 10:
             raise MeasurementError(f"{len(failed)} of {tried} narrowed networks could not be run", value=failed)
         self._repeat_noisy(probed)
+        probed.times = {widths: probed.times[widths] for widths in networks if widths in probed.times}  # in this order
         return probed
+
+    def learn(self, networks: Sequence[Widths], probed: Probed) -> list[NetworkTime]:
+        """What these networks take, in order; those that are not known yet are timed now.
+
+        Raises:
+            MeasurementError: one of them cannot be run.
+        """
+        unknown = [widths for widths in networks if widths not in probed.times]
+        if unknown:
+            self._measure(unknown, _ROUNDS[1], self.seed, probed)
+        failed = [widths for widths in networks if widths not in probed.times]
+        if failed:
+            raise MeasurementError(f"{len(failed)} narrowed networks could not be run", value=failed)
+        return [probed.times[widths] for widths in networks]
 
     def _recalled(self, networks: Sequence[Widths]) -> Probed:
         """What earlier sessions in this environment say of these networks."""
@@ -100,6 +115,8 @@ class NetworkProbes:
                 probed.times |= self.timer.ratios([keys[key]], sessions[session])
             except MeasurementError:  # timed without the dense network beside it: no ratio
                 continue
+        if probed.accounts:  # this engine gives accounts: a network without one is worth timing again
+            probed.times = {widths: found for widths, found in probed.times.items() if widths in probed.accounts}
         probed.found = len(probed.times)
         return probed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,16 +12,16 @@ from torch import nn
 from tailor.database import Database
 from tailor.engines import open_device
 from tailor.errors import MeasurementError, NothingToPruneError
-from tailor.latency.candidates import draw_networks, group_candidates
+from tailor.latency.candidates import draw_networks, group_candidates, modelled_candidates
 from tailor.latency.factored import FactoredTerms, FitError, LoneLayer
 from tailor.latency.fitting import fit_factored
-from tailor.latency.profile import LayerStaircase, NetworkProbe, Profile
+from tailor.latency.profile import NetworkProbe, Profile
 from tailor.latency.surface_fitting import FEWEST_NETWORKS, AccountedNetwork, fit_surfaces
-from tailor.latency.surface_model import SurfaceTerms
+from tailor.latency.surface_model import SurfaceLatency, SurfaceTerms
 from tailor.profiling.layers import LayerTimer, Progress
 from tailor.profiling.networks import NetworkTimer
 from tailor.profiling.probes import NetworkProbes, Probed
-from tailor.profiling.stairs import find_stairs, lone_layers, plan_stairs, stairs_by_layer
+from tailor.profiling.stairs import find_stairs, lone_layers, plan_stairs, points_within, stairs_by_layer
 from tailor.records import Environment, Interval, TimingSettings
 from tailor.spec import ChannelGraph, Target, Widths
 from tailor.timing import aa_resolution, claimable_step, settings_named, summary_interval
@@ -32,16 +32,18 @@ _DENSE_ATTEMPTS, _QUIET = 3, 0.02  # sessions at most, and the resolution that n
 _TOO_NOISY = 0.05  # a resolution at which a missing step says nothing about the network
 _DENSE_SECONDS = 20.0  # the profile wants the dense latency, not a publishable one: verification measures again
 _ACCOUNTED_SHARE = 0.8  # of the networks that must have an account before surfaces are fitted to them
-_NETWORK_SECONDS = (90.0, 450.0, 300.0)  # time for whole networks: base, per second of dense latency, most
+_NETWORK_SECONDS = (180.0, 450.0, 360.0)  # time for whole networks: base, per second of dense latency, most
+_STAIR_SECONDS = 240.0  # for making lone layers ready: engines that compile for long get fewer points per stair
 _LAYER_SECONDS = (8.0, 120.0, 90.0)  # time for lone layers, likewise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Dense:
-    """The dense network's latency in ns, and what two copies of it differed by."""
+    """The dense network's latency in ns, what two copies differed by, and the seconds to prepare one of them."""
 
     interval: Interval
     resolution: float
+    prepare: float
 
 
 def profile(  # noqa: PLR0913  what is profiled, where, and how thoroughly
@@ -55,12 +57,14 @@ def profile(  # noqa: PLR0913  what is profiled, where, and how thoroughly
     networks: int = 160,
     seed: int = 0,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Profile:
     """Learn how fast the network would be on the target at any widths, and which widths are worth trying.
 
     `settings` time the dense network; layers and probe networks are timed with as many rounds as a time that grows
     with the dense latency allows (about two minutes where a call takes milliseconds, at most about eight). What the
-    database knows is not timed again. `progress` is told (stage, done, total). The model is left as found.
+    database knows is not timed again. `progress` is told (stage, done, total), `tell` how long it may take once the
+    dense network has been timed. The model is left as found.
 
     Raises:
         NothingToPruneError: no layer of the network gains anything from narrower groups; says why.
@@ -85,7 +89,19 @@ def profile(  # noqa: PLR0913  what is profiled, where, and how thoroughly
         seed=seed,
         progress=say,
     )
-    staircases = _staircases(graph, layers, dense, target)
+    plans = plan_stairs(graph)
+    layer_seconds = layers.cost()
+    limit = points_within(_STAIR_SECONDS, layer_seconds, len(plans))
+    (tell or _say_to_nobody)(_expected(dense, len(plans) * limit, layer_seconds, networks))
+    staircases = find_stairs(
+        plans,
+        layers,
+        resolution=dense.resolution,
+        seconds=_seconds(_LAYER_SECONDS, dense),
+        ns_per_mac=dense.interval.value / max(1, graph.macs(graph.dense_widths) * target.batch_size),
+        limit=limit,
+        dense_shapes=[layer.shape for layer in graph.layers],
+    )
     candidates = group_candidates(graph, stairs_by_layer(staircases), dense.resolution)
     _require_choice(candidates, dense.resolution, target)
     probes = NetworkProbes(timer=timer, environment=environment, database=database, seed=seed, progress=say)
@@ -96,6 +112,11 @@ def profile(  # noqa: PLR0913  what is profiled, where, and how thoroughly
     )
     lone = lone_layers(graph, staircases, {shape: found.ns for shape, found in layers.times.items()})
     fit = _fitted(graph, lone, probed, round(dense.interval.value), seed)
+    if fit.surfaces is not None:
+        latency = SurfaceLatency(fit.surfaces)
+        candidates = modelled_candidates(graph, latency, fit.surfaces.narrowest, dense.resolution)
+        _require_choice(candidates, dense.resolution, target)
+    smallest = probes.learn([_narrowest(candidates)], probed)[0]
     return Profile(
         target=target,
         environment=environment,
@@ -109,7 +130,7 @@ def profile(  # noqa: PLR0913  what is profiled, where, and how thoroughly
         surfaces=fit.surfaces,
         error=fit.error,
         instance_noise=probed.instance_noise,
-        smallest_ns=round(probed.times[_narrowest(candidates)].ratio * dense.interval.value),
+        smallest_ns=round(smallest.ratio * dense.interval.value),
         layer_probes=layers.measured,
         layer_probes_found=layers.found,
         networks_found=probed.found,
@@ -169,20 +190,6 @@ def _network_probes(
     )
 
 
-def _staircases(
-    graph: ChannelGraph, layers: LayerTimer, dense: _Dense, target: Target
-) -> tuple[LayerStaircase, ...]:
-    """The stairs of every distinct layer shape, within a time that grows with the dense latency."""
-    return find_stairs(
-        plan_stairs(graph),
-        layers,
-        resolution=dense.resolution,
-        seconds=_seconds(_LAYER_SECONDS, dense),
-        ns_per_mac=dense.interval.value / max(1, graph.macs(graph.dense_widths) * target.batch_size),
-        dense_shapes=[layer.shape for layer in graph.layers],
-    )
-
-
 def _time_dense(
     timer: NetworkTimer, environment: Environment, database: Database, settings: TimingSettings
 ) -> _Dense:
@@ -202,13 +209,28 @@ def _time_dense_once(
     if settings.fixed_warmup is None:
         settings = replace(settings, max_seconds=min(settings.max_seconds, _DENSE_SECONDS))
     widths = timer.graph.dense_widths
+    started = time.perf_counter()
     measurements = timer.device.measure([timer.subject(widths), timer.subject(widths, copy=1)], settings)
+    elapsed = time.perf_counter() - started
     for measurement in measurements:
         if measurement.failure is not None:
             raise MeasurementError(f"the dense network could not be timed: {measurement.failure}", value=measurement)
     database.add(environment, measurements)
     first, second = (measurement.samples_ns for measurement in measurements)
-    return _Dense(interval=summary_interval(first, settings), resolution=aa_resolution(first, second))
+    timed = measurements[0].conditions.seconds if measurements[0].conditions is not None else elapsed
+    return _Dense(
+        interval=summary_interval(first, settings),
+        resolution=aa_resolution(first, second),
+        prepare=max(0.0, elapsed - timed) / len(measurements),
+    )
+
+
+def _expected(dense: _Dense, points: int, layer_seconds: float, networks: int) -> str:
+    """How long the profile may take, when the database knows nothing of it yet."""
+    layers = min(points * layer_seconds, 2 * _STAIR_SECONDS) + _seconds(_LAYER_SECONDS, dense)
+    one = dense.prepare + 20 * dense.interval.value / 1e9
+    minutes = (layers + min(networks * one, _seconds(_NETWORK_SECONDS, dense))) / 60
+    return f"dense {dense.interval.value / 1e6:.3f} ms; the profile takes up to {max(1, round(minutes))} min from here"
 
 
 def _seconds(plan: tuple[float, float, float], dense: _Dense) -> float:
@@ -235,6 +257,10 @@ def _require_choice(candidates: Mapping[str, tuple[int, ...]], resolution: float
             "try a larger batch or input",
             value=step,
         )
+
+
+def _say_to_nobody(line: str) -> None:
+    """Nobody asked to be told."""
 
 
 def _say_nothing(stage: str, done: int, total: int) -> None:

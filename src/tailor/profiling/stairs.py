@@ -15,7 +15,7 @@ from tailor.profiling.layers import LayerTimer
 from tailor.profiling.reasons import reasons
 from tailor.spec import Axis, ChannelGraph, Layer, LayerShape
 
-__all__ = ["StairPlan", "find_stairs", "lone_layers", "plan_stairs", "stairs_by_layer"]
+__all__ = ["StairPlan", "find_stairs", "lone_layers", "plan_stairs", "points_within", "stairs_by_layer"]
 
 _STEPS = 8  # one coarse grid and at most so many less one refinements
 _REFINED = 0.5  # share of the seconds that refinements have together; most stairs need one or two
@@ -75,15 +75,15 @@ def find_stairs(
     resolution: float,
     seconds: float,
     ns_per_mac: float,
+    limit: int = _MOST_POINTS[1],
     dense_shapes: Sequence[LayerShape] = (),
 ) -> tuple[LayerStaircase, ...]:
     """Measure coarse grids, then what still matters, all staircases of one step in the same sessions.
 
-    Where the engine names its kernels, every step is given its reason. `ns_per_mac` is the guess that the number of
-    rounds is planned with; `dense_shapes` are timed along. A staircase whose dense point cannot be run is left out.
+    Each staircase has at most `limit` points. Where the engine names its kernels, every step is given its reason.
+    `ns_per_mac` is the guess that the number of rounds is planned with; `dense_shapes` are timed along. A staircase
+    whose dense point cannot be run is left out.
     """
-    low, high = _MOST_POINTS
-    limit = min(high, max(low, _ALL_POINTS // max(1, len(plans))))
     wanted = [*dense_shapes, *(plan.at(count) for plan in plans for count in _counts(plan, (), resolution, limit))]
     for step in range(_STEPS):
         share = 1 - _REFINED if step == 0 else _REFINED / 3
@@ -102,6 +102,13 @@ def find_stairs(
         for plan in plans
         if (known := _points(plan, timer)) and known[-1].channels == plan.width
     )
+
+
+def points_within(seconds: float, one: float, stairs: int) -> int:
+    """Points that each of so many staircases may have when making a layer ready takes `one` second; never too few."""
+    low, high = _MOST_POINTS
+    affordable = min(_ALL_POINTS, int(seconds / max(one, 1e-3)))
+    return min(high, max(low, affordable // max(1, stairs)))
 
 
 def stairs_by_layer(staircases: Sequence[LayerStaircase]) -> dict[tuple[str, str], Staircase]:

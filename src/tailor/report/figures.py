@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -37,6 +38,9 @@ class StairPanel:
     stairs: Staircase
     chosen: tuple[int, ...] = ()
     why: str = ""
+
+
+_WHY_WIDTH = 40  # characters that fit into a panel
 
 
 def widths_figure(groups: Sequence[GroupSummary], pruned: Mapping[str, int]) -> Figure:
@@ -98,7 +102,9 @@ def _draw_stairs(axes: Axes, panel: StairPanel) -> None:
     axes.set_xticks(_channel_ticks(stairs.treads[-1].right_edge))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.text(0.015, 1.0, unit, transform=axes.transAxes, color=SOFT, va="top", fontsize=10)
-    axes.text(0.985, 0.03, panel.why, transform=axes.transAxes, color=SOFT, ha="right", va="bottom", fontsize=8.5)
+    why = textwrap.fill(panel.why, _WHY_WIDTH, max_lines=2, placeholder=" ...")
+    told = axes.text(0.985, 0.03, why, transform=axes.transAxes, color=SOFT, ha="right", va="bottom", fontsize=8.5)
+    told.set_in_layout(False)  # a long reason would squeeze its panel to nothing
 
 
 def _draw_points(axes: Axes, stairs: Staircase, size: float) -> None:

@@ -61,10 +61,11 @@ def profile_figure(profile: Profile) -> Figure:
 
 
 def _why(stairs: LayerStaircase) -> str:
-    """The reason that accounts for most steps, without its explanation in brackets."""
+    """What the reason that accounts for most steps says of the kernel, without its explanation in brackets."""
     reasons = step_summary(stairs.why)
     most = max(reasons, key=lambda reason: len(reason[1]), default=("", ()))[0]
-    return most.partition(";")[0].partition(" (")[0] if len(most) < 60 else most.partition(":")[0].partition(" (")[0]
+    head, _, kernel = most.partition("; ")
+    return (kernel or head).partition(" (")[0]
 
 
 def _panels(

@@ -1,0 +1,93 @@
+"""Whole networks with the accounts that an engine would give: kernel regimes, caches, and a cost of accounting."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+
+from planted import chain, padded
+
+from tailor.latency.accounts import LayerAccount, NetworkAccount
+from tailor.latency.surface_fitting import AccountedNetwork
+from tailor.spec import Axis, ChannelGraph, ChannelGroup, Layer, LayerShape, Widths
+
+OVERHEAD = 600.0  # ns that accounting costs per node
+GRAPH = chain([48, 64, 96, 128, 128, 128])
+
+
+def megabytes(graph: ChannelGraph, widths: Widths) -> float:
+    """Weights of the network in 4-byte numbers."""
+    return sum(4e-6 * x.inputs.size(widths) * x.outputs.size(widths) * math.prod(x.shape.kernel) for x in graph.layers)
+
+
+def layer_truth(layer: Layer, widths: Widths, weights: float) -> float:
+    """One layer inside a network: another kernel for inputs that are no multiple of 8, weights beyond 1 to 2 MB."""
+    inputs, outputs = layer.inputs.size(widths), layer.outputs.size(widths)
+    work = 0.02 * 9 * math.prod(layer.shape.spatial) * padded(outputs)
+    kernel = 3_000 + work * (inputs if inputs == 3 or inputs % 8 == 0 else 1.7 * inputs)
+    return kernel + 3 * inputs * outputs * min(max(weights - 1, 0.0), 1.0)
+
+
+def trailing_truth(layer: Layer, widths: Widths) -> float:
+    """The norm that follows."""
+    return 500 + 1.5 * layer.outputs.size(widths) * math.prod(layer.shape.spatial)
+
+
+def accounted_truth(graph: ChannelGraph, widths: Widths) -> float:
+    """Nanoseconds of the whole network: its layers and norms 5 % above their account, and a constant."""
+    weights = megabytes(graph, widths)
+    spent = sum(layer_truth(layer, widths, weights) + trailing_truth(layer, widths) for layer in graph.layers)
+    return 20_000 + 1.05 * spent
+
+
+def account(graph: ChannelGraph, widths: Widths) -> NetworkAccount:
+    """Two nodes for each layer and four where its inputs need other kernels, each longer by the cost of accounting."""
+    weights, layers = megabytes(graph, widths), {}
+    for x in graph.layers:
+        nodes = 4 if x.inputs.size(widths) % 8 else 2
+        ns = layer_truth(x, widths, weights) + trailing_truth(x, widths) + nodes * OVERHEAD
+        layers[x.name] = LayerAccount(ns=ns, nodes=nodes)
+    found = layers.values()
+    return NetworkAccount(layers=layers, ns=sum(x.ns for x in found), nodes=sum(x.nodes for x in found))
+
+
+def accounted(
+    graph: ChannelGraph = GRAPH, count: int = 100, *, noise: float = 0.005, seed: int = 0
+) -> list[AccountedNetwork]:
+    """Networks of random widths, every other of multiples of 8, deep cuts to almost dense, with noisy latency."""
+    draw, found = random.Random(seed), []
+    for number in range(count):
+        share = draw.uniform(0.1, 1)
+        widths = {g.name: max(4, round(g.width * min(1.0, share * draw.uniform(0.5, 1.5)))) for g in graph.groups}
+        widths = widths if number % 2 else {name: padded(width) for name, width in widths.items()}
+        network = Widths(widths)
+        ns = round(accounted_truth(graph, network) * (1 + noise * draw.gauss(0, 1)))
+        found.append(AccountedNetwork(widths=network, ns=ns, noise=max(noise, 1e-3), account=account(graph, network)))
+    return found
+
+
+def concatenated() -> ChannelGraph:
+    """Three branches behind the stem, joined and read by one layer, which three groups and the stem's feed."""
+    base = chain([32, 32, 48, 64]).layers
+
+    def conv(name: str, reads: Axis, writes: str, inputs: int, outputs: int) -> Layer:
+        shape: LayerShape = replace(base[0].shape, in_channels=inputs, out_channels=outputs)
+        return Layer(name=name, shape=shape, inputs=reads, outputs=Axis(fixed=0, terms=((writes, 1),)))
+
+    stem = Axis(fixed=0, terms=(("stem", 1),))
+    joined = Axis(fixed=8, terms=(("a", 1), ("b", 1), ("z", 2)))
+    return ChannelGraph(
+        groups=tuple(
+            ChannelGroup(name=name, width=width)
+            for name, width in (("stem", 32), ("a", 32), ("b", 48), ("z", 16), ("out", 64))
+        ),
+        layers=(
+            conv("stem", Axis(fixed=3), "stem", 3, 32),
+            conv("a", stem, "a", 32, 32),
+            conv("b", stem, "b", 32, 48),
+            conv("c", stem, "z", 32, 16),
+            conv("mix", joined, "out", 120, 64),
+        ),
+        tensors=(),
+    )

@@ -1,0 +1,65 @@
+"""Nodes go to the layer whose work they are or follow, nothing is lost, and the cost of accounting is found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tailor.latency.accounts import LayerAccount, NetworkAccount, node_overhead, settle
+from tailor.records import NodeTime
+from tailor.serialize import decode, encode
+
+
+def node(layer: str | None, ns: float) -> NodeTime:
+    return NodeTime(name=f"node {layer}", layer=layer, kind="x", kernel="", ns=ns)
+
+
+def test_every_node_goes_to_its_layer_or_the_one_before_and_the_sum_stays() -> None:
+    nodes = [node(None, 1), node("a", 10), node(None, 2), node("b", 20), node("no layer", 4), node(None, 8),
+             node("a", 100)]
+    found = settle(nodes, ["a", "b", "fused away"])
+    assert found is not None
+    assert found.layers == {"a": LayerAccount(ns=113, nodes=4), "b": LayerAccount(ns=32, nodes=3)}
+    assert (found.ns, found.nodes) == (145, 7)
+    assert sum(layer.ns for layer in found.layers.values()) == found.ns
+    assert decode(encode(found), NetworkAccount) == found
+
+
+def test_an_account_that_names_no_layer_is_none() -> None:
+    assert settle([], ["a"]) is None
+    assert settle([node(None, 5), node("other", 5)], ["a"]) is None
+
+
+def test_the_cost_of_accounting_is_taken_off_but_never_all() -> None:
+    layer = LayerAccount(ns=1000, nodes=3)
+    assert layer.without(0) == 1000
+    assert layer.without(100) == 700
+    assert layer.without(1e6) == 150
+
+
+def accounts(overhead: float, share: float, *, noise: float = 0.0, spoilt: int = 0):  # type: ignore[no-untyped-def]
+    """Networks of 10 to 60 nodes whose account exceeds `share` of the latency by `overhead` for each node."""
+    draw = np.random.default_rng(0)
+    nodes = draw.integers(10, 61, 60)
+    work = draw.uniform(50_000, 500_000, 60)
+    ns = work / share * (1 + noise * draw.normal(size=60))
+    ns[np.argsort(-nodes)[:spoilt]] *= 2  # disturbed: those of the most nodes
+    found = [
+        NetworkAccount(layers={}, ns=float(spent + overhead * count), nodes=int(count))
+        for spent, count in zip(work, nodes, strict=True)
+    ]
+    return found, ns
+
+
+@pytest.mark.parametrize("share", [1.0, 0.8])
+@pytest.mark.parametrize("overhead", [0.0, 700.0, 3_000.0])
+def test_a_planted_overhead_per_node_is_recovered(overhead: float, share: float) -> None:
+    assert node_overhead(*accounts(overhead, share)) == pytest.approx(overhead, abs=1)
+    assert node_overhead(*accounts(overhead, share, noise=0.01)) == pytest.approx(overhead, abs=120)
+    assert node_overhead(*accounts(overhead, share, noise=0.01, spoilt=5)) == pytest.approx(overhead, abs=150)
+
+
+def test_no_overhead_is_below_nothing_nor_told_from_two_networks() -> None:
+    assert node_overhead(*accounts(-500.0, 1.0)) == 0
+    found, ns = accounts(700.0, 1.0)
+    assert node_overhead(found[:2], ns[:2]) == 0

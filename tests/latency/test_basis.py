@@ -1,0 +1,79 @@
+"""Every term is counted by hand, none is negative, each grows among counts that are aligned alike, names are keys."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tailor.latency.basis import (
+    DENSE_TERMS,
+    DEPTHWISE_TERMS,
+    FOOTPRINT_STEPS,
+    Term,
+    footprint_share,
+    term_named,
+    term_values,
+)
+
+ALIKE = 192  # a multiple of every block: counts that differ by it answer every question alike
+
+
+def value(term: Term, inputs: int, outputs: int, megabytes: float = 0.0) -> float:
+    return float(term_values([term], *(np.array([float(x)]) for x in (inputs, outputs, megabytes)))[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("term", "by_hand"),
+    [
+        (Term(kind="constant"), 1),
+        (Term(kind="outputs", outputs=8), 24),
+        (Term(kind="inputs", inputs=16), 16),
+        (Term(kind="product", inputs=8, outputs=16), 16 * 32),
+        (Term(kind="odd outputs", outputs=4), 18),
+        (Term(kind="odd inputs", inputs=4), 0),
+        (Term(kind="odd in product", inputs=16), 12 * 18),
+        (Term(kind="odd in product", inputs=4), 0),
+        (Term(kind="odd out product", outputs=16), 12 * 18),
+        (Term(kind="even in product", inputs=4), 12 * 18),
+        (Term(kind="even in product", inputs=16), 0),
+        (Term(kind="even product", inputs=4, outputs=2), 12 * 18),
+        (Term(kind="even product", inputs=4, outputs=4), 0),
+        (Term(kind="fetched", inputs=1), 12 * 18 * 0.5),
+    ],
+)
+def test_terms_of_12_inputs_and_18_outputs_in_a_network_of_1_5_megabytes(term: Term, by_hand: float) -> None:
+    assert value(term, 12, 18, 1.5) == by_hand
+
+
+def test_no_term_is_negative_and_more_channels_aligned_alike_never_cost_less() -> None:
+    draw = np.random.default_rng(0)
+    inputs, outputs = draw.integers(1, 300, (2, 500)).astype(float)
+    megabytes = draw.uniform(0, 80, 500)
+    here = term_values(DENSE_TERMS, inputs, outputs, megabytes)
+    assert here.shape == (500, len(DENSE_TERMS))
+    assert (here >= 0).all()
+    for more in ((ALIKE, 0, 0), (0, ALIKE, 0), (0, 0, 3)):
+        assert (term_values(DENSE_TERMS, inputs + more[0], outputs + more[1], megabytes + more[2]) >= here).all()
+
+
+def test_names_are_unique_and_lead_back_to_their_terms() -> None:
+    names = [term.name for term in DENSE_TERMS]
+    assert len(set(names)) == len(names)
+    assert tuple(map(term_named, names)) == DENSE_TERMS
+    assert set(DEPTHWISE_TERMS) < set(DENSE_TERMS)
+
+
+def test_depthwise_terms_do_not_read_the_inputs() -> None:
+    outputs, zeros = np.arange(1.0, 100), np.zeros(99)
+    assert np.array_equal(
+        term_values(DEPTHWISE_TERMS, outputs, outputs, zeros), term_values(DEPTHWISE_TERMS, zeros + 1, outputs, zeros)
+    )
+
+
+def test_the_steps_of_the_caches_join_and_are_crossed_evenly() -> None:
+    assert all(high == low for (_, high), (low, _) in itertools.pairwise(FOOTPRINT_STEPS))
+    for step, (low, high) in enumerate(FOOTPRINT_STEPS):
+        sizes = np.array([0, low, low + 0.25 * (high - low), high, 2 * high])
+        assert footprint_share(step, sizes) == pytest.approx([0, 0, 0.25, 1, 1])
