@@ -303,6 +303,6 @@ def test_a_file_that_lost_less_than_a_page_is_refused_and_left_as_it_is(tmp_path
     """SQLite itself would answer from what is left, with fewer rows and no word about it."""
     cut_short(tmp_path / "m.sqlite", 0.99)
     before = (tmp_path / "m.sqlite").read_bytes()
-    with pytest.raises(DatabaseError, match="cut off: .* bytes are there; move it away"):
+    with pytest.raises(DatabaseError, match=r"cut off: .* bytes are there; move it away"):
         Database(tmp_path / "m.sqlite")
     assert (tmp_path / "m.sqlite").read_bytes() == before
