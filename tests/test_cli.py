@@ -13,12 +13,12 @@ import sample_run
 import tailor.pipeline
 from tailor.cli import main
 from tailor.console import Reporter
-from tailor.doctor import Doctor
-from tailor.engine_comparison import EngineComparison
 from tailor.errors import BudgetUnreachableError
 from tailor.latency.profile import Profile
-from tailor.machine import machine_here
 from tailor.measuring import Timing
+from tailor.measuring.doctor import Doctor
+from tailor.measuring.engines import EngineComparison
+from tailor.measuring.machine import machine_here
 from tailor.models import load_model
 from tailor.pipeline import PruneRequest, PruneResult
 from tailor.records import GraphSummary, Outcome, Reductions, Stages
@@ -219,7 +219,7 @@ def test_the_doctor_examines_the_device_and_threads_asked_for(run: Runner, monke
             network="net", target=target, machine=machine_here(), engines=(), conditions=None, warnings=("beware",)
         )
 
-    monkeypatch.setattr("tailor.doctor.examine", fake)
+    monkeypatch.setattr("tailor.measuring.doctor.examine", fake)
     assert run("doctor", "--device", "cuda").out.endswith("warning: beware\n")
     assert decode(run("doctor", "--json").out.encode(), Doctor).warnings == ("beware",)
     assert asked == [Target(device="cuda"), Target()]

@@ -161,10 +161,10 @@ def measure(options: MeasureOptions) -> int:
     With --vs, fresh instances of two networks are compared in one session. With --engine all (or several names with
     commas), the network is timed on every engine in one session, fastest first.
     """
-    from tailor.measure_tables import timing_text
     from tailor.measuring import measure as time_model
     from tailor.requests import open_model, several_engines, target_of
     from tailor.serialize import encode
+    from tailor.tables.measure import timing_text
     from tailor.timing import settings_named
 
     network, place = options.network, options.place
@@ -181,10 +181,10 @@ def measure(options: MeasureOptions) -> int:
 def _measure_engines(options: MeasureOptions) -> int:
     """One network on several engines in one table."""
     from tailor.console import ConsoleReporter, terminal_columns
-    from tailor.engine_comparison import compare_engines, targets_named
-    from tailor.measure_tables import engines_text
+    from tailor.measuring.engines import compare_engines, targets_named
     from tailor.requests import open_model, target_of
     from tailor.serialize import encode
+    from tailor.tables.measure import engines_text
     from tailor.timing import settings_named
 
     network, place = options.network, options.place
@@ -211,10 +211,10 @@ def doctor(options: DoctorOptions) -> int:
     Lists the engines with their A/A resolution on a small real network, the machine, and what to beware of.
     """
     from tailor.console import terminal_columns
-    from tailor.doctor import examine
-    from tailor.doctor_tables import doctor_text
+    from tailor.measuring.doctor import examine
     from tailor.serialize import encode
     from tailor.spec import Target
+    from tailor.tables.doctor import doctor_text
 
     found = examine(Target(device=options.device, threads=options.threads))
     click.echo(encode(found) if options.json else doctor_text(found, terminal_columns(sys.stdout)))
@@ -236,7 +236,7 @@ def analyze_waves(options: WavesOptions) -> int:
     from tailor.profiling.gpu_trace import joined_traces, read_trace
     from tailor.requests import network_trace
     from tailor.serialize import encode
-    from tailor.wave_tables import waves_text
+    from tailor.tables.waves import waves_text
 
     network = options.network
     is_trace = network.model.endswith((".json", ".json.gz"))

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tailor.channels import trace
-from tailor.diagnosis import Diagnosis, diagnosis_of
 from tailor.errors import BudgetUnreachableError
+from tailor.measuring.diagnosis import Diagnosis, diagnosis_of
 from tailor.methods import method_named, narrowest_widths
 from tailor.pipeline import reach
 from tailor.records import Budget, Interval

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tailor.diagnosis import FLAT, diagnose
 from tailor.engines import open_device
 from tailor.engines.subjects import network_subject
 from tailor.errors import BudgetUnreachableError
 from tailor.latency.profile import Profile
+from tailor.measuring.diagnosis import FLAT, diagnose
 from tailor.methods import narrowest_widths
 from tailor.pipeline.request import Line
 from tailor.profiling import build_widths

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from tailor.doctor import Doctor, EngineHealth, examine, warnings_of
-from tailor.doctor_tables import doctor_text
 from tailor.engines import ENGINES
 from tailor.errors import InvalidOptionError
-from tailor.machine import Machine
+from tailor.measuring.doctor import Doctor, EngineHealth, examine, warnings_of
+from tailor.measuring.machine import Machine
 from tailor.records import Conditions, TimingSettings
 from tailor.serialize import decode, encode
 from tailor.spec import Target
+from tailor.tables.doctor import doctor_text
 
 FEW = TimingSettings(name="few", min_rounds=7, max_rounds=7, half_width=0.0, sample_seconds=0.0, warmup_seconds=0.0)
 GOOD = Machine(

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import sample_run
-from tailor.engine_comparison import EngineComparison, EngineTiming, NotRun
-from tailor.measure_tables import engines_text, timing_text
 from tailor.measuring import Comparison, Timing
+from tailor.measuring.engines import EngineComparison, EngineTiming, NotRun
 from tailor.records import Conditions, Interval, TimingSettings
 from tailor.spec import Target
+from tailor.tables.measure import engines_text, timing_text
 
 QUIET = Conditions(seconds=3.0, steady=True, drift=0.0, samples=60, retaken=0)
 

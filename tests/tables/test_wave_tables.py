@@ -13,7 +13,7 @@ from tailor.cli import cli
 from tailor.errors import SchemaError
 from tailor.latency.wave_report import wave_report
 from tailor.latency.waves import Gpu, KernelLaunch
-from tailor.wave_tables import waves_text
+from tailor.tables.waves import waves_text
 
 GPU = Gpu(name="A100", capability=(8, 0), processors=108, threads=2048, registers=65536, shared_bytes=167936)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import sample_run
 from tailor.latency.kernels import StepReason
 from tailor.records import GraphSummary
-from tailor.tables import facts_text, graph_text, profile_text
+from tailor.tables.network import facts_text, graph_text, profile_text
 
 
 def graph() -> GraphSummary:

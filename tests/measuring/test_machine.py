@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from tailor.machine import machine_here, quota_of, spinning_settings
+from tailor.measuring.machine import machine_here, quota_of, spinning_settings
 
 
 def test_only_settings_that_spin_for_long_are_told() -> None:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from tailor import measuring
 from tailor.errors import InvalidOptionError, MeasurementError, UnknownNameError
 from tailor.measuring import Comparison, compare, measure
+from tailor.measuring import networks as measuring
 from tailor.protocols import Subject
 from tailor.records import Environment, Interval, Measurement, TimingSettings
 from tailor.spec import Target

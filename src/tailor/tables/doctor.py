@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from tailor.console import table_text
 from tailor.report.wording import duration, percent
-from tailor.tables import facts_text
+from tailor.tables.network import facts_text
 
 if TYPE_CHECKING:
-    from tailor.doctor import Doctor, EngineHealth
-    from tailor.machine import Machine
+    from tailor.measuring.doctor import Doctor, EngineHealth
+    from tailor.measuring.machine import Machine
 
 __all__ = ["doctor_text"]
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tailor import engine_comparison
-from tailor.engine_comparison import EngineComparison, compare_engines, targets_named
 from tailor.engines import ENGINES
 from tailor.engines.bench import Bench, Entry, time_together
 from tailor.engines.runtime import SUBJECT_ERRORS, Prepared
 from tailor.errors import InvalidOptionError, MeasurementError, MissingDependencyError, UnknownNameError
+from tailor.measuring import engines as engine_comparison
+from tailor.measuring.engines import EngineComparison, compare_engines, targets_named
 from tailor.records import Measurement, TimingSettings
 from tailor.spec import Target
 from tiny_net import make

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from tailor.diagnosis import diagnose, diagnosis_of
 from tailor.engines import open_device
 from tailor.engines.subjects import network_subject
 from tailor.errors import MeasurementError
+from tailor.measuring.diagnosis import diagnose, diagnosis_of
 from tailor.protocols import Subject
 from tailor.records import Environment, Interval, Measurement, NodeTime, TimingSettings
 from tailor.spec import Target

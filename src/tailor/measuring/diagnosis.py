@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tailor.engines.subjects import batched
 from tailor.errors import MeasurementError
 from tailor.instances import compare_instances
-from tailor.measuring import instances_of
+from tailor.measuring.networks import instances_of
 from tailor.protocols import Subject
 from tailor.records import Interval, NodeTime, TimingSettings
 from tailor.spec import Target

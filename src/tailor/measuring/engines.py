@@ -11,7 +11,7 @@ from tailor.engines.bench import Bench, Entry, time_together
 from tailor.engines.subjects import network_subject
 from tailor.errors import InvalidOptionError, MeasurementError, TailorError, UnknownNameError
 from tailor.instances import Instances, compare_instances, instances_latency
-from tailor.measuring import instance_count
+from tailor.measuring.networks import instance_count
 from tailor.protocols import Subject
 from tailor.records import Conditions, Environment, Interval, Measurement, TimingSettings
 from tailor.spec import Target

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from tailor.console import table_text
 from tailor.records import Conditions, Interval
 from tailor.report.wording import duration, latency, percent
-from tailor.tables import facts_text
+from tailor.tables.network import facts_text
 
 if TYPE_CHECKING:
-    from tailor.engine_comparison import EngineComparison, EngineTiming
-    from tailor.measuring import Timing
+    from tailor.measuring.engines import EngineComparison, EngineTiming
+    from tailor.measuring.networks import Timing
 
 __all__ = ["engines_text", "timing_text"]
 

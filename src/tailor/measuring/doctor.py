@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from tailor.engine_comparison import EngineTiming, compare_engines
 from tailor.engines import ENGINES, open_device
 from tailor.engines.host import available_cores
 from tailor.errors import MeasurementError, MissingDependencyError, TailorError
-from tailor.machine import Machine, machine_here
+from tailor.measuring.engines import EngineTiming, compare_engines
+from tailor.measuring.machine import Machine, machine_here
 from tailor.models import load_model
 from tailor.records import Conditions, TimingSettings
 from tailor.spec import Target
