@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
-from tailor.latency.factors import PricedLayers
-from tailor.latency.staircase import Staircase
+from tailor.latency.factors import PricedLayers, group_price
+from tailor.latency.touches import Stairs, Touch, touches_of
 from tailor.spec import Axis, ChannelGraph, ChannelGroup, Layer, Widths
 from tailor.timing import claimable_step
 
@@ -15,21 +14,6 @@ __all__ = ["axes_of", "draw_networks", "group_candidates", "modelled_candidates"
 
 _NARROWEST = 0.1  # of the dense width, for networks of any widths
 _ATTEMPTS = 50  # draws per wanted network before the space counts as exhausted
-
-Stairs = Mapping[tuple[str, str], Staircase]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Touch:
-    """One staircase that a group walks along: `per_unit` channels per unit, `offset` channels of others."""
-
-    staircase: Staircase
-    per_unit: int
-    offset: int
-    calls: int
-
-    def ns(self, width: int) -> int:
-        return self.calls * self.staircase.at(self.offset + self.per_unit * width)
 
 
 def axes_of(layer: Layer) -> tuple[tuple[str, Axis], ...]:
@@ -45,7 +29,8 @@ def group_candidates(graph: ChannelGraph, stairs: Stairs, resolution: float) -> 
     (layer name, "out" or "in") to the layer's staircase. Groups that are pinned or save nothing keep one width.
     """
     dense = graph.dense_widths
-    return {group.name: _edges(group, _touches(graph, group, stairs, dense), resolution) for group in graph.groups}
+    touches = {group: touches_of(group.name, graph.layers, stairs, dense) for group in graph.groups}
+    return {group.name: _edges(group, walked, resolution) for group, walked in touches.items()}
 
 
 def modelled_candidates(
@@ -56,30 +41,12 @@ def modelled_candidates(
     Lone layers show steps that networks do not have (a blocked layer alone pays for entering and leaving its layout).
     Widths below `narrowest`, the smallest that was measured, are not offered.
     """
-    return {
-        group.name: _modelled_edges(graph, group, latency, narrowest[group.name], resolution) for group in graph.groups
-    }
-
-
-def _modelled_edges(
-    graph: ChannelGraph, group: ChannelGroup, latency: PricedLayers, narrowest: int, resolution: float
-) -> tuple[int, ...]:
-    dense = graph.dense_widths
-    touched = [
-        (index, layer)
-        for index, layer in enumerate(latency.priced_layers)
-        if any(name == group.name for axis in (layer.inputs, layer.outputs) for name, _ in axis.terms)
-    ]
-
-    def price(width: int) -> float:
-        widths = dense.but({group.name: width})
-        return sum(
-            latency.layer_ns(index, layer.inputs.size(widths), layer.outputs.size(widths), dense)
-            for index, layer in touched
-        )
-
-    allowed = [width for width in range(narrowest, group.width) if group.allows(width)]
-    return _worthwhile(group.width, allowed, price, resolution)
+    found = {}
+    for group in graph.groups:
+        allowed = [width for width in range(narrowest[group.name], group.width) if group.allows(width)]
+        price = group_price(latency, group.name, graph.dense_widths)
+        found[group.name] = _worthwhile(group.width, allowed, price, resolution)
+    return found
 
 
 def draw_networks(
@@ -118,19 +85,7 @@ def _pick(draw: random.Random, widths: Sequence[int], mean: float, scatter: floa
     return widths[min(int(share * len(widths)), len(widths) - 1)]
 
 
-def _touches(graph: ChannelGraph, group: ChannelGroup, stairs: Stairs, dense: Widths) -> tuple[_Touch, ...]:
-    touches = []
-    for layer in graph.layers:
-        for name, axis in axes_of(layer):
-            per_unit = dict(axis.terms).get(group.name)
-            if per_unit and (layer.name, name) in stairs:
-                offset = axis.size(dense) - per_unit * group.width
-                staircase = stairs[layer.name, name]
-                touches.append(_Touch(staircase=staircase, per_unit=per_unit, offset=offset, calls=layer.calls))
-    return tuple(touches)
-
-
-def _edges(group: ChannelGroup, touches: tuple[_Touch, ...], resolution: float) -> tuple[int, ...]:
+def _edges(group: ChannelGroup, touches: tuple[Touch, ...], resolution: float) -> tuple[int, ...]:
     found = set()
     for touch in touches:
         for edge in touch.staircase.edges:

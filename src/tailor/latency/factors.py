@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from tailor.spec import Axis, Widths
 
-__all__ = ["Factor", "Factors", "PricedLayer", "PricedLayers", "factors_of"]
+__all__ = ["Factor", "Factors", "PricedLayer", "PricedLayers", "factors_of", "group_price"]
 
 Candidates = Mapping[str, tuple[int, ...]]
 
@@ -69,6 +69,24 @@ class PricedLayers(Protocol):
 
     def layer_ns(self, index: int, in_channels: int, out_channels: int, around: Widths) -> float:
         """What the layer at this position adds in ns in the neighbourhood of the network `around`."""
+
+
+def group_price(model: PricedLayers, group: str, around: Widths) -> Callable[[int], float]:
+    """What the layers that a group touches cost in ns at any width of it, the other groups as in `around`."""
+    touched = [
+        (index, layer)
+        for index, layer in enumerate(model.priced_layers)
+        if any(name == group for axis in (layer.inputs, layer.outputs) for name, _ in axis.terms)
+    ]
+
+    def price(width: int) -> float:
+        widths = around.but({group: width})
+        return sum(
+            model.layer_ns(index, layer.inputs.size(widths), layer.outputs.size(widths), around)
+            for index, layer in touched
+        )
+
+    return price
 
 
 def factors_of(model: PricedLayers, candidates: Candidates, around: Widths) -> Factors:

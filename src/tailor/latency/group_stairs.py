@@ -1,63 +1,50 @@
-"""Adds up the staircases of all layers that a group touches: what the group's width costs."""
+"""What a group's width costs: the prices of all layers that it touches, added up."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from tailor.latency.factored import LayerTerm
-from tailor.latency.profile import LayerStaircase, Profile
+from tailor.latency.factors import group_price
+from tailor.latency.profile import Profile
 from tailor.latency.staircase import Point, Staircase, Tread
-from tailor.latency.surface_model import SurfaceLayer
+from tailor.latency.touches import Touch, touches_of
+from tailor.spec import Widths
 
 __all__ = ["group_stairs"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Touch:
-    """A staircase that the group walks along: `per_unit` channels per unit, `offset` channels of other groups."""
-
-    staircase: Staircase
-    per_unit: int
-    offset: int
-    calls: int
-
-    def channels(self, width: int) -> int:
-        return self.offset + self.per_unit * width
-
-
 def group_stairs(profile: Profile) -> dict[str, Staircase]:
-    """Per group with a choice: the summed latency of its layers alone, with the candidate widths as right edges.
+    """Per group with a choice: what its layers cost, with the candidate widths as right edges, the other groups dense.
 
-    The other groups are at their dense widths. Points are the widths at which every one of these layers was measured.
+    As the latency model of whole networks has it; where that rests on lone layers, as they add up alone. Points are the
+    widths at which every one of these layers was measured alone, and only stand where lone layers were added up.
     """
-    dense = {group: widths[-1] for group, widths in profile.candidates.items()}
+    choices = {group: widths for group, widths in profile.candidates.items() if len(widths) > 1}
+    dense = Widths({group: widths[-1] for group, widths in profile.candidates.items()})
+    if profile.surfaces is not None:
+        return {group: _modelled(profile, group, widths, dense) for group, widths in choices.items()}
+    known = {(name, found.axis): found.staircase for found in profile.staircases for name in found.layers}
     return {
         group: _summed(widths, touches, profile.resolution)
-        for group, widths in profile.candidates.items()
-        if len(widths) > 1 and (touches := _touches(group, profile.latency.priced_layers, profile.staircases, dense))
+        for group, widths in choices.items()
+        if (touches := touches_of(group, profile.latency.priced_layers, known, dense))
     }
 
 
-def _touches(
-    group: str, layers: Sequence[LayerTerm | SurfaceLayer], stairs: Sequence[LayerStaircase], dense: Mapping[str, int]
-) -> list[_Touch]:
-    known = {(name, found.axis): found.staircase for found in stairs for name in found.layers}
-    touches = []
-    for layer in layers:
-        for name, axis in (("out", layer.outputs), ("in", layer.inputs)):
-            per_unit, staircase = dict(axis.terms).get(group), known.get((layer.name, name))
-            if per_unit and staircase is not None:
-                offset = axis.size(dense) - per_unit * dense[group]
-                touches.append(_Touch(staircase=staircase, per_unit=per_unit, offset=offset, calls=layer.calls))
-    return touches
-
-
-def _summed(widths: Sequence[int], touches: Sequence[_Touch], resolution: float) -> Staircase:
+def _modelled(profile: Profile, group: str, widths: Sequence[int], dense: Widths) -> Staircase:
+    price = group_price(profile.latency, group, dense)
     treads = tuple(
-        Tread(low=low + 1, right_edge=width, ns=sum(t.calls * t.staircase.at(t.channels(width)) for t in touches))
+        Tread(low=low + 1, right_edge=width, ns=round(price(width)))
+        for low, width in itertools.pairwise([0, *widths])
+    )
+    return Staircase(points=(), treads=treads, resolution=profile.resolution)
+
+
+def _summed(widths: Sequence[int], touches: Sequence[Touch], resolution: float) -> Staircase:
+    treads = tuple(
+        Tread(low=low + 1, right_edge=width, ns=sum(touch.ns(width) for touch in touches))
         for low, width in itertools.pairwise([0, *widths])
     )
     measured = [{p.channels: p for p in touch.staircase.points} for touch in touches]
