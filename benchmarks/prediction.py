@@ -2,6 +2,7 @@
 
     python benchmarks/prediction.py                       # every network and target, some hours; goes on where it was
     python benchmarks/prediction.py --network resnet56 --engine openvino --batch 1 --threads 1
+    python benchmarks/prediction.py --gpu                 # ResNet-50 on a CUDA device at batch 1, 32 and 128
     python benchmarks/prediction.py --tables              # the tables and the figure from the results there are
 
 Per network and target: a profile from nothing (no database), then 32 random pruned networks that it has not seen, half
@@ -18,7 +19,7 @@ import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,18 @@ NETWORKS = {
     "vgg16": ("tailor/vgg16-cifar10", 32),
     "resnet18": ("torchvision/resnet18", 224),
     "mobilenet_v2": ("torchvision/mobilenet_v2", 224),
+    "resnet50": ("torchvision/resnet50", 224),
 }
 ENGINES = {
-    "torch": ("torch", "contiguous"),
-    "torch-channels-last": ("torch", "channels_last"),
-    "onnxruntime": ("onnxruntime", "contiguous"),
-    "openvino": ("openvino", "contiguous"),
+    "torch": Target(),
+    "torch-channels-last": Target(layout="channels_last"),
+    "onnxruntime": Target(engine="onnxruntime"),
+    "openvino": Target(engine="openvino"),
+    "torch-cuda": Target(device="cuda"),
+    "cuda-graph": Target(engine="cuda-graph", device="cuda"),
+    "torch-compile-cuda": Target(engine="torch-compile", device="cuda"),
 }
+CPU, GPU = tuple(ENGINES)[:4], tuple(ENGINES)[4:]
 PROBES, UNSEEN, SESSIONS, BLOCK = 280, 32, 4, 8
 METHODS = ("tailor", "flops", "three sub-networks", "lone layers", "cout only")
 GOAL_MEAN, GOAL_WORST, GOAL_SECONDS = 0.025, 0.10, 600
@@ -71,15 +77,19 @@ class Case:
 
     @property
     def target(self) -> Target:
-        engine, layout = ENGINES[self.engine]
-        return Target(engine=engine, layout=layout, batch_size=self.batch, threads=self.threads)
+        return replace(ENGINES[self.engine], batch_size=self.batch, threads=self.threads)
 
 
 def cases() -> list[Case]:
     """Batch 1 on one thread for all; the two CIFAR networks also at batch 16, and on two threads."""
-    usual = [Case(network, engine, 1, 1) for network, engine in itertools.product(NETWORKS, ENGINES)]
-    cifar = list(itertools.product(("resnet56", "vgg16"), ENGINES))
+    usual = [Case(network, engine, 1, 1) for network, engine in itertools.product(tuple(NETWORKS)[:4], CPU)]
+    cifar = list(itertools.product(("resnet56", "vgg16"), CPU))
     return usual + [Case(*each, 16, 1) for each in cifar] + [Case(*each, 1, 2) for each in cifar]
+
+
+def gpu_cases() -> list[Case]:
+    """What wants a CUDA device."""
+    return [Case("resnet50", engine, batch, 1) for engine, batch in itertools.product(GPU, (1, 32, 128))]
 
 
 def run(case: Case) -> dict[str, Any]:
@@ -211,9 +221,10 @@ PREDICTORS = dict(zip(METHODS, (by_model, by_flops, by_three, by_lone_layers, by
 
 def tables() -> None:
     """Write prediction.md and prediction.svg from the results that are there."""
-    results = [json.loads(case.file.read_text()) for case in cases() if case.file.exists()]
+    everything = cases() + gpu_cases()
+    results = [json.loads(case.file.read_text()) for case in everything if case.file.exists()]
     rows = [_row(result) for result in results]
-    missing = [case.file.stem for case in cases() if not case.file.exists()]
+    missing = [case.file.stem for case in everything if not case.file.exists()]
     header = ("network", "engine", "batch", "threads", "dense ms", "probes", "minutes", "mean", "worst", "within 5 %",
               "in interval", "Kendall tau", *METHODS[1:], "goal")
     kept = sum(row[-1] == "kept" for row in rows)
@@ -283,11 +294,12 @@ def main() -> None:
     parser.add_argument("--engine", choices=tuple(ENGINES))
     parser.add_argument("--batch", type=int)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--gpu", action="store_true", help="the cases that want a CUDA device")
     parser.add_argument("--again", action="store_true", help="also what is there")
     parser.add_argument("--tables", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     asked = functools.partial(_asked, arguments)
-    for case in filter(asked, cases()) if not arguments.tables else ():
+    for case in filter(asked, gpu_cases() if arguments.gpu else cases()) if not arguments.tables else ():
         if case.file.exists() and not arguments.again:
             continue
         PLACE.mkdir(parents=True, exist_ok=True)
