@@ -103,12 +103,31 @@ def test_a_sample_divides_by_as_many_calls_as_fill_the_sample_time() -> None:
     assert clock.calls == 1 + 12 * 10
 
 
-def test_short_calls_are_primed_and_long_ones_are_not() -> None:
+def test_short_calls_are_primed_for_a_while_and_long_ones_are_not() -> None:
     clock = FakeClock()
-    calls = {"short": clock.workload("short", 1e5), "long": clock.workload("long", 1e8)}
+    calls = {name: clock.workload(name, ns) for name, ns in (("short", 1e5), ("middle", 4e6), ("long", 1e8))}
     sample_rounds(calls, replace(ONCE, prime_seconds=0.01), clock=clock)
     assert clock.log.count("long") == 1 + 12
-    assert clock.log.count("short") == 1 + 24
+    assert clock.log.count("middle") == 1 + 12 * (1 + 2)
+    assert clock.log.count("short") == 1 + 12 * (1 + 12)
+
+
+def test_a_network_whose_caches_were_emptied_is_sampled_after_it_has_settled() -> None:
+    clock = FakeClock()
+    other = clock.workload("other", 5e7)
+    since = {"other": 0}
+
+    def settling() -> None:  # 30 % slower at first, then less, as long as the other one has just run
+        since["other"] += 1
+        clock.now += round(1e6 * (1 + 0.3 / since["other"] ** 2))
+
+    def evicting() -> None:
+        since["other"] = 0
+        other()
+
+    settings = replace(ONCE, prime_seconds=0.02)
+    samples = sample_rounds({"a": settling, "b": evicting}, settings, clock=clock).samples["a"]
+    assert max(samples[1:]) < 1.003e6
 
 
 def test_warm_up_lasts_until_the_transient_is_over() -> None:

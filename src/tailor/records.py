@@ -57,9 +57,9 @@ class TimingSettings:
 
     Sampling stops once every subject's 95 % interval of the median is within `half_width` of the median and at least
     `min_rounds` rounds are done, or at `max_rounds`, or after `max_seconds`. A sample times as many back-to-back
-    calls as fill `sample_seconds` (at least one); a call shorter than `prime_seconds` is made once untimed before its
-    sample, because the other subjects have emptied the caches. `fixed_warmup` calls replace the warm-up test when
-    given. `statistic` is "median" or "mean" (the mean is what LACP's protocol reports).
+    calls as fill `sample_seconds` (at least one). Before it, untimed calls for `prime_seconds` (at most 12, none of a
+    call that takes longer) bring the caches back, which the other subjects have emptied. `fixed_warmup` calls replace
+    the warm-up test when given. `statistic` is "median" or "mean" (the mean is what LACP's protocol reports).
     """
 
     name: str = "default"
@@ -72,7 +72,7 @@ class TimingSettings:
     fixed_warmup: int | None = None
     statistic: str = "median"
     seed: int = 0
-    prime_seconds: float = 0.01
+    prime_seconds: float = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,7 @@ PROTOCOL_BATCH: Mapping[str, int] = {"lacp": 128}  # protocols that prescribe a 
 
 _WARMUP_PATIENCE = 5  # a session that is still drifting after this many warm-up times starts all the same, and says so
 
+_MOST_PRIMES = 12  # untimed calls before a sample: later ones change nothing more (benchmarks/settling.py)
 _RETAKES = 12  # times that a sample is taken again when another process had the core meanwhile
 _RETAKEN_NS = 20_000_000  # longer samples than a few time slices are interrupted on every busy machine, always
 _STOLEN_SHARE, _STOLEN_NS = 0.02, 20_000  # what may be missing of the processor's time: timer interrupts, clock reading
@@ -207,7 +208,7 @@ class _Session:
         count = 1
         if not single and expected is not None:
             count = max(1, math.ceil(settings.sample_seconds * 1e9 / expected))
-            if expected < settings.prime_seconds * 1e9:
+            for _ in range(min(_MOST_PRIMES, int(settings.prime_seconds * 1e9 / expected))):
                 call()  # the subjects before this one emptied the caches; steady-state latency is what is meant
         elapsed, stolen = self._take(call, count)
         for _ in range(0 if single else _RETAKES):

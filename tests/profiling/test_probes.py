@@ -64,7 +64,7 @@ def probed(monkeypatch: Any, timer: PlantedTimer, *, seconds: float, guess: floa
 def test_plenty_of_time_gives_every_network_all_rounds(monkeypatch: Any) -> None:
     timer = PlantedTimer(Clock(), 0.005)
     assert len(probed(monkeypatch, timer, seconds=100, guess=0.007).times) == 80
-    assert {rounds for _, rounds in timer.log} == {15}
+    assert {rounds for _, rounds in timer.log} == {12}
 
 
 def test_a_slow_network_gets_fewer_rounds_and_then_fewer_networks_but_never_too_few(monkeypatch: Any) -> None:
@@ -81,7 +81,7 @@ def test_a_guess_that_was_wrong_is_corrected_by_what_blocks_take(monkeypatch: An
     timer = PlantedTimer(Clock(), 0.2)  # the guess says 0.01
     probed(monkeypatch, timer, seconds=120, guess=0.01)
     assert timer.clock.now < 180
-    assert timer.log[0][1] == 15
+    assert timer.log[0][1] == 12
     assert timer.log[-1][1] < 10
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tailor.engines.onnx_names import NodeOwners
+from tailor.engines.runtime import settle
 from tailor.records import NodeTime
 
 __all__ = ["node_times", "profiled_nodes"]
@@ -33,7 +34,7 @@ def profiled_nodes(
         options.profile_file_prefix = str(Path(folder) / "profile")
         session = open_session(options)
         call = bound_call(session)
-        call()
+        settle(call)
         for _ in range(calls):
             call()
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))

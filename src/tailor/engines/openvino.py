@@ -15,7 +15,7 @@ from tailor.engines.onnx_names import NodeOwners
 from tailor.engines.onnx_options import check_options
 from tailor.engines.optional import required
 from tailor.engines.quantise import quantised
-from tailor.engines.runtime import SUBJECT_ERRORS, Prepared
+from tailor.engines.runtime import SUBJECT_ERRORS, Prepared, settle
 from tailor.engines.torch_threads import torch_threads
 from tailor.errors import MeasurementError
 from tailor.records import NodeTime
@@ -118,30 +118,33 @@ class OpenVino:
         return hint or str(self._core.get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name())
 
     def _node_times(self, network: OnnxNetwork, calls: int) -> tuple[NodeTime, ...]:
-        """What each node took in the least disturbed of three more compiled models, which count."""
-        tries = [self._counted(network, calls) for _ in range(3)]
-        return min(tries, key=lambda nodes: sum(node.ns for node in nodes))
+        """Mean over so many calls of one more compiled model, which counts.
 
-    def _counted(self, network: OnnxNetwork, calls: int) -> tuple[NodeTime, ...]:
-        """Mean over so many calls after a first: the engine counts whole us and tells the mean since the beginning."""
+        The engine counts whole us and tells the mean since the beginning: what came before is taken off again.
+        """
         request = self._request(network, counted=True)
-        request.infer()
-        first = {node.node_name: node.real_time for node in request.get_profiling_info()}
+        before = 0
+
+        def infer() -> None:
+            nonlocal before
+            request.infer()
+            before += 1
+
+        settle(infer)
+        earlier = {node.node_name: before * node.real_time for node in request.get_profiling_info()}
         for _ in range(calls):
             request.infer()
         parts = request.get_compiled_model().get_runtime_model().get_ops()
         origins = {part.get_friendly_name(): _origins(part) for part in parts}
-        return tuple(
-            NodeTime(
-                name=node.node_name,
-                layer=_layer(origins.get(node.node_name, ()), node.node_type, network.owners),
-                kind=node.node_type,
-                kernel=node.exec_type,
-                ns=max(0.0, 1e9 * ((calls + 1) * node.real_time - first[node.node_name]).total_seconds() / calls),
-            )
-            for node in request.get_profiling_info()
-            if node.status == node.Status.EXECUTED
-        )
+        found = []
+        for node in request.get_profiling_info():
+            layer = _layer(origins.get(node.node_name, ()), node.node_type, network.owners)
+            if layer is None and node.status != node.Status.EXECUTED:  # so is what took less than a us on average
+                continue
+            spent = (before + calls) * node.real_time - earlier[node.node_name]
+            ns = max(0.0, 1e9 * spent.total_seconds() / calls)
+            found.append(NodeTime(name=node.node_name, layer=layer, kind=node.node_type, kernel=node.exec_type, ns=ns))
+        return tuple(found)
 
 
 def _outputs(request: Any) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -13,10 +14,22 @@ from tailor.calling import FORWARD_ERRORS
 from tailor.records import NodeTime
 from tailor.spec import Target
 
-__all__ = ["SUBJECT_ERRORS", "Prepared", "Runtime"]
+__all__ = ["SUBJECT_ERRORS", "Prepared", "Runtime", "settle"]
 
 # What a model may raise when it runs here; RuntimeError includes running out of device memory.
 SUBJECT_ERRORS: tuple[type[Exception], ...] = (*FORWARD_ERRORS, MemoryError)
+
+
+_SETTLING_CALLS, _SETTLING_SECONDS = 12, 0.02  # as before a timed sample (see timing): later calls change no more
+
+
+def settle(call: Callable[[], object]) -> None:
+    """Call until the caches hold what this network needs; once at least."""
+    started = time.perf_counter()
+    for _ in range(_SETTLING_CALLS):
+        call()
+        if time.perf_counter() - started > _SETTLING_SECONDS:
+            break
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -13,7 +13,7 @@ from torch import nn
 
 from tailor.calling import output_tensors
 from tailor.engines.placement import Placement
-from tailor.engines.runtime import SUBJECT_ERRORS, Prepared
+from tailor.engines.runtime import SUBJECT_ERRORS, Prepared, settle
 from tailor.engines.torch_state import numerics, torch_facts
 from tailor.engines.torch_threads import torch_threads
 from tailor.records import NodeTime
@@ -88,7 +88,7 @@ def _layer_times(
 
         return read
 
-    call()
+    settle(call)
     handles = [part.register_forward_pre_hook(before(name)) for name, part in leaves.items()]
     handles += [part.register_forward_hook(after(name)) for name, part in leaves.items()]
     try:

@@ -20,7 +20,7 @@ from tailor.timing import settings_named
 __all__ = ["NetworkProbes", "Probed"]
 
 _BLOCK = 8  # networks beside one dense sentinel; more would spread a round over too long a time
-_ROUNDS = (4, 15)  # fewest and most rounds per network
+_ROUNDS = (4, 12)  # fewest and most rounds per network
 _FEWEST = 24  # networks below which time is overrun rather than the model starved
 _NOISY = 0.02  # relative standard error from which a network is timed once more, if it is also far above the others
 _REPEATED_SHARE = 0.2  # at most so many of the networks are timed again
@@ -66,7 +66,7 @@ class NetworkProbes:
         unknown = [widths for widths in networks if widths not in probed.times]
         unknown = unknown[: max(_FEWEST - probed.found, int(seconds / (0.7 * dense_seconds * (_ROUNDS[0] + 1))))]
         started = time.perf_counter()
-        per_round = 0.7 * dense_seconds * (2 if dense_seconds < settings_named("quick").prime_seconds else 1)
+        per_round = 0.7 * dense_seconds + settings_named("quick").prime_seconds
         tried = 0
         while tried < len(unknown):
             left = seconds - (time.perf_counter() - started)
