@@ -57,7 +57,7 @@ ENGINES = {
     "torch-compile-cuda": Target(engine="torch-compile", device="cuda"),
 }
 CPU, GPU = tuple(ENGINES)[:4], tuple(ENGINES)[4:]
-PROBES, UNSEEN, SESSIONS, BLOCK = 280, 32, 4, 8
+PROBES, UNSEEN, SESSIONS, BLOCK = 220, 32, 4, 8
 METHODS = ("tailor", "flops", "three sub-networks", "lone layers", "cout only")
 GOAL_MEAN, GOAL_WORST, GOAL_SECONDS = 0.025, 0.10, 600
 

@@ -37,7 +37,9 @@ class PlantedTimer:
     def key(self, widths: Widths) -> str:
         return f"network {widths['g']}"
 
-    def time(self, networks: Sequence[Widths], settings: TimingSettings) -> TimedNetworks:
+    def time(
+        self, networks: Sequence[Widths], settings: TimingSettings, *, account: bool = False
+    ) -> TimedNetworks:
         found = {}
         for widths in networks:
             if widths in self.failing:

@@ -59,15 +59,19 @@ class NetworkTimer:
     batch_size: int
     device: Device
 
-    def time(self, networks: Sequence[Widths], settings: TimingSettings) -> TimedNetworks:
+    def time(
+        self, networks: Sequence[Widths], settings: TimingSettings, *, account: bool = False
+    ) -> TimedNetworks:
         """Time the networks in one interleaved session beside two fresh instances of the dense one.
+
+        With `account`, the engine tells afterwards what their parts took, where it can; that takes time of its own.
 
         Raises:
             MeasurementError: the dense network cannot be run.
         """
         dense = [self.subject(self.graph.dense_widths, copy=copy) for copy in range(_DENSE_COPIES)]
         subjects = [*dense, *(self.subject(widths) for widths in networks)]
-        measurements, accounts = self._measured(subjects, settings)
+        measurements, accounts = self._measured(subjects, settings, account=account)
         by_key = {measurement.subject: measurement for measurement in measurements}
         return TimedNetworks(
             times=self.ratios(networks, by_key),
@@ -99,10 +103,10 @@ class NetworkTimer:
         return found
 
     def _measured(
-        self, subjects: Sequence[Subject], settings: TimingSettings
+        self, subjects: Sequence[Subject], settings: TimingSettings, *, account: bool
     ) -> tuple[list[Measurement], dict[str, NetworkAccount]]:
         """What the subjects took, and the accounts of those whose engine gives one."""
-        if not isinstance(self.device, Accountant):
+        if not account or not isinstance(self.device, Accountant):
             return self.device.measure(subjects, settings), {}
         measurements, nodes = self.device.account(subjects, settings, _ACCOUNT_SECONDS)
         layers = [layer.name for layer in self.graph.layers]

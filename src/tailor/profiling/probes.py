@@ -122,7 +122,7 @@ class NetworkProbes:
 
     def _measure(self, block: Sequence[Widths], rounds: int, seed: int, probed: Probed) -> None:
         """Time a block; of a network that is known, the quieter time is kept."""
-        timed = self.timer.time(block, _settings(rounds, seed))
+        timed = self.timer.time(block, _settings(rounds, seed), account=True)
         self.database.add(self.environment, timed.measurements)
         named = {self.timer.key(widths): account for widths, account in timed.accounts.items()}
         self.database.add_accounts(self.environment, named)
