@@ -58,7 +58,7 @@ ENGINES = {
 }
 CPU, GPU = tuple(ENGINES)[:4], tuple(ENGINES)[4:]
 PROBES, UNSEEN, BLOCK = 220, 32, 8
-SESSIONS, PRECISE = (4, 10), 0.01  # fewest and most sessions of an unseen network, and the standard error that is enough
+SESSIONS, PRECISE = (4, 10), 0.01  # fewest and most sessions of an unseen network; the standard error that is enough
 METHODS = ("tailor", "flops", "three sub-networks", "lone layers", "cout only")
 GOAL_MEAN, GOAL_WORST, GOAL_SECONDS = 0.025, 0.10, 600
 
@@ -232,16 +232,16 @@ def tables() -> None:
     results = [json.loads(case.file.read_text()) for case in everything if case.file.exists()]
     rows = [_row(result) for result in results]
     missing = [case.file.stem for case in everything if not case.file.exists()]
-    header = ("network", "engine", "batch", "threads", "dense ms", "probes", "minutes", "mean", "worst", "noise", "within 5 %",
-              "in interval", "Kendall tau", *METHODS[1:], "goal")
+    header = ("network", "engine", "batch", "threads", "dense ms", "probes", "minutes", "mean", "worst", "noise",
+              "within 5 %", "in interval", "Kendall tau", *METHODS[1:], "goal")
     kept = sum(row[-1] == "kept" for row in rows)
     lines = [
         "# Prediction error on unseen pruned networks",
         f"Goal: mean at most {GOAL_MEAN:.1%}, all within {GOAL_WORST:.0%}, from at most 300 probes and 10 minutes. "
         f"Kept in {kept} of {len(rows)} cases that were run"
         + (f"; not run yet: {', '.join(missing)}." if missing else "."),
-        f"{UNSEEN} unseen networks a case, each measured in {SESSIONS[0]} to {SESSIONS[1]} sessions with fresh instances. "
-        "The column noise is the median standard error of these measurements. The last columns "
+        f"{UNSEEN} unseen networks a case, each measured in {SESSIONS[0]} to {SESSIONS[1]} sessions with fresh "
+        "instances. The column noise is the median standard error of these measurements. The last columns "
         "are mean / worst error of the other ways of predicting the same networks.",
         markdown_table(header, rows),
         "![Predicted against measured](prediction.svg)",
@@ -259,7 +259,8 @@ def _row(result: Mapping[str, Any]) -> tuple[object, ...]:
     return (
         case["network"], case["engine"], case["batch"], case["threads"], f"{result['dense_ms']:.2f}", result["probes"],
         f"{result['profile_seconds'] / 60:.1f}", f"**{own['mean']:.1%}**", f"{own['worst']:.1%}",
-        f"{statistics.median(network['noise'] for network in result['networks']):.1%}", f"{own['within_5']:.0%}", f"{result['in_interval']:.0%}", f"{own['kendall_tau']:.3f}",
+        f"{statistics.median(network['noise'] for network in result['networks']):.1%}",
+        f"{own['within_5']:.0%}", f"{result['in_interval']:.0%}", f"{own['kendall_tau']:.3f}",
         *(f"{other['mean']:.0%} / {other['worst']:.0%}" for other in others), "kept" if good else "missed",
     )
 
