@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tailor.channels import cut
@@ -17,7 +18,7 @@ from tailor.methods import candidate_widths, strategy_of
 from tailor.pipeline.finishing import judge
 from tailor.pipeline.request import Line
 from tailor.profiling import profile
-from tailor.records import Outcome, SearchSummary, Trial, WidthsRecord
+from tailor.records import Outcome, SearchSummary, TimingSettings, Trial, WidthsRecord
 from tailor.search import Journal, SearchProblem, SearchResult, run_search
 from tailor.spec import KeepPlan, Widths
 from tailor.training import AccuracyEvaluator, training_device
@@ -25,6 +26,7 @@ from tailor.training import AccuracyEvaluator, training_device
 __all__ = ["profiled_on", "searched"]
 
 LARGEST_MARGIN = 0.05  # a prediction worse than this is put right by measuring finalists, not by a tighter search
+SCREENING_SECONDS = 15.0  # of timing to choose among structures
 FRESH_TRIES = 3  # finalists that a fresh process may refuse before the run goes on with the fastest of them
 
 
@@ -79,7 +81,7 @@ def searched(line: Line, profiled: Profile) -> KeepPlan:
         request.example_inputs,
         request.target,
         open_device(request.target),
-        line.settings,
+        _screening(line.settings),
         dense_ns,
     )
     _check_reachable(line, timer, candidates, dense_ns, limit)
@@ -102,6 +104,13 @@ def searched(line: Line, profiled: Profile) -> KeepPlan:
     )
     line.folder.store("keep", keep)  # last: it says that the search is over
     return keep
+
+
+def _screening(settings: TimingSettings) -> TimingSettings:
+    """Shorter sessions to choose finalists by, which a fresh process measures again; a prescribed protocol stays."""
+    if settings.fixed_warmup is not None:
+        return settings
+    return replace(settings, max_seconds=min(settings.max_seconds, SCREENING_SECONDS))
 
 
 def _check_reachable(
