@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PROTOCOLS",
     "PROTOCOL_BATCH",
+    "SAMPLING",
     "Rounds",
     "aa_resolution",
     "claimable_step",
@@ -58,6 +59,8 @@ PROTOCOL_BATCH: Mapping[str, int] = {"lacp": 128}  # protocols that prescribe a 
 _WARMUP_PATIENCE = 5  # a session that is still drifting after this many warm-up times starts all the same, and says so
 
 _MOST_PRIMES = 12  # untimed calls before a sample: later ones change nothing more (benchmarks/settling.py)
+# How samples are taken: part of every environment, since samples taken in another way are no measurement of the same.
+SAMPLING = f"settled by up to {_MOST_PRIMES} calls"
 _RETAKES = 12  # times that a sample is taken again when another process had the core meanwhile
 _RETAKEN_NS = 20_000_000  # longer samples than a few time slices are interrupted on every busy machine, always
 _STOLEN_SHARE, _STOLEN_NS = 0.02, 20_000  # what may be missing of the processor's time: timer interrupts, clock reading

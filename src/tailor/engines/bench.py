@@ -23,7 +23,7 @@ from tailor.errors import InvalidOptionError, MeasurementError
 from tailor.protocols import Subject
 from tailor.records import Environment, Measurement, NodeTime, TimingSettings
 from tailor.spec import Target
-from tailor.timing import describe_failure, sample_rounds
+from tailor.timing import SAMPLING, describe_failure, sample_rounds
 
 __all__ = ["Bench", "Entry", "check_threads", "time_together"]
 
@@ -56,6 +56,7 @@ class Bench:
             "torch": str(torch.__version__),
             "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
             "allocator": allocator_fact(),
+            "sampling": SAMPLING,
         }
         return Environment(facts={**facts, **self.runtime.facts()})
 

@@ -135,7 +135,8 @@ def _export_program(network: nn.Module, tensors: list[Tensor]) -> Any:
         opset_version=_OPSET + 1,  # its oldest
         input_names=[_input_name(index) for index in range(len(tensors))],
     )
-    assert program is not None
+    if program is None:
+        raise MeasurementError("the exporter returned no program", value=type(network).__name__)
     return program.model_proto
 
 
