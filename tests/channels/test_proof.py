@@ -168,6 +168,7 @@ def test_counts_that_the_code_holds_are_pinned_and_nothing_else() -> None:
     for name in ("constant_slices", "count_written_into_the_code"):
         model, example = SITUATIONS[name].model_and_input
         graph = trace(model, example)
+        assert graph.pinned, name
         for seed in range(5):
             cut(model, graph, random_plan(graph, seed))
 

@@ -20,6 +20,7 @@ from tailor.errors import InvalidOptionError, MeasurementError
 from tailor.protocols import Accountant, Subject
 from tailor.records import NodeTime, TimingSettings
 from tailor.spec import Target
+from tailor.timing import SAMPLING
 
 FEW = TimingSettings(
     min_rounds=5, max_rounds=5, half_width=0.0, sample_seconds=0.0, warmup_seconds=0.0, prime_seconds=0.0
@@ -167,3 +168,8 @@ def test_torch_accounts_for_the_layers_of_every_network_of_a_session() -> None:
     _, accounts = open_device(Target()).account(subjects, FEW, 0.001)
     assert {node.layer for node in accounts["two"]} >= {"0", "1"}
     assert all(node.ns >= 0 for nodes in accounts.values() for node in nodes)
+
+
+def test_how_samples_are_taken_is_part_of_the_environment() -> None:
+    """A database must not hand out samples that an earlier way of sampling took."""
+    assert open_device(Target()).environment().facts["sampling"] == SAMPLING
