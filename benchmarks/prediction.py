@@ -3,6 +3,7 @@
     python benchmarks/prediction.py                       # every network and target, some hours; goes on where it was
     python benchmarks/prediction.py --network resnet56 --engine openvino --batch 1 --threads 1
     python benchmarks/prediction.py --gpu                 # ResNet-50 on a CUDA device at batch 1, 32 and 128
+    python benchmarks/prediction.py --refit               # new fits to the same measurements, kept in benchmarks/raw
     python benchmarks/prediction.py --tables              # the tables and the figure from the results there are
 
 Per network and target: a profile from nothing (no database), then 32 random pruned networks that it has not seen, half
@@ -16,6 +17,7 @@ import functools
 import itertools
 import json
 import math
+import pickle
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -29,17 +31,20 @@ import torch
 import tailor
 from environment import RESULTS, collect, markdown_table
 from tailor.database import Database
-from tailor.engines import open_device
 from tailor.latency.candidates import draw_networks
+from tailor.latency.factored import FactoredLatency
 from tailor.latency.fitting import fit_error
-from tailor.latency.profile import Profile
-from tailor.profiling import profile
+from tailor.latency.surface_model import SurfaceLatency
+from tailor.profiling.fitting import FittedLatency, fit_latency
 from tailor.profiling.networks import NetworkTimer
-from tailor.profiling.stairs import lone_layers, stairs_by_layer
+from tailor.profiling.session import conclude, open_probes
+from tailor.profiling.stairs import stairs_by_layer
+from tailor.profiling.survey import Survey, survey
 from tailor.records import TimingSettings
 from tailor.spec import ChannelGraph, Target, Widths
+from tailor.timing import settings_named
 
-PLACE = RESULTS / "prediction"
+PLACE, RAW = RESULTS / "prediction", RESULTS.parent / "raw"  # the measurements themselves stay out of the repository
 NETWORKS = {
     "resnet56": ("tailor/resnet56-cifar10", 32),
     "vgg16": ("tailor/vgg16-cifar10", 32),
@@ -77,6 +82,10 @@ class Case:
         return PLACE / f"{self.network}_{self.engine}_b{self.batch}_t{self.threads}.json"
 
     @property
+    def raw(self) -> Path:
+        return RAW / f"{self.file.stem}.pickle"
+
+    @property
     def target(self) -> Target:
         return replace(ENGINES[self.engine], batch_size=self.batch, threads=self.threads)
 
@@ -93,54 +102,82 @@ def gpu_cases() -> list[Case]:
     return [Case("resnet50", engine, batch, 1) for engine, batch in itertools.product(GPU, (1, 32, 128))]
 
 
-def run(case: Case) -> dict[str, Any]:
-    """Profile, measure unseen networks, and compare every way of predicting them."""
+@dataclass(frozen=True, kw_only=True)
+class Raw:
+    """What one case measured: the profile's survey, and the unseen networks' ns and relative standard errors."""
+
+    graph: ChannelGraph
+    survey: Survey
+    environment: dict[str, str]
+    profile_seconds: float
+    truth_seconds: float
+    measured: dict[Widths, tuple[float, float]]
+
+
+def measure(case: Case) -> Raw:
+    """Profile from nothing, then time networks that the profile has not seen."""
     torch.manual_seed(0)
     torch.set_num_threads(case.threads)
     name, size = NETWORKS[case.network]
     model, example = tailor.load_model(name).eval(), torch.randn(1, 3, size, size)
     graph = tailor.trace(model, example)
     environment = collect("onnxruntime", "openvino")
-    found = profile(model, graph, example, case.target, database=Database.memory(), networks=PROBES)
+    probes = open_probes(model, graph, example, case.target, database=Database.memory())
+    settings = settings_named("default")
+    surveyed = survey(graph, probes, case.target, settings=settings, networks=PROBES, tell=print)
+    found = conclude(graph, surveyed, probes, case.target, protocol=settings.name)
     started = time.perf_counter()
     seen = {Widths(probe.widths) for probe in found.networks}
     drawn = draw_networks(graph, found.candidates, UNSEEN + 1, seed=1000)[1:]  # the first is always the narrowest
-    unseen = [widths for widths in drawn if widths not in seen]
-    timer = NetworkTimer(
-        model=model, graph=graph, example_inputs=example, batch_size=case.batch, device=open_device(case.target)
+    measured = truth(probes.timer, [widths for widths in drawn if widths not in seen], found.dense_ns)
+    return Raw(
+        graph=graph,
+        survey=surveyed,
+        environment=environment | dict(found.environment.facts),
+        profile_seconds=found.seconds,
+        truth_seconds=time.perf_counter() - started,
+        measured=measured,
     )
-    measured = truth(timer, unseen, found.dense_ns)
-    ns = np.array([measured[widths][0] for widths in unseen], dtype=float)
-    predicted = {method: predictor(graph, found, unseen) for method, predictor in PREDICTORS.items()}
-    latency = found.latency
-    inside = [
-        (estimate := latency.predict(widths)).low_ns <= value <= estimate.high_ns
-        for widths, value in zip(unseen, ns, strict=True)
-    ]
+
+
+def judge(case: Case, raw: Raw) -> dict[str, Any]:
+    """Fit the latency model to what the profile measured, and compare every way of predicting the unseen networks."""
+    graph, surveyed = raw.graph, raw.survey
+    fit = fit_latency(graph, surveyed.lone, surveyed.probed, surveyed.dense_ns, seed=0)
+    unseen = list(raw.measured)
+    ns = np.array([raw.measured[widths][0] for widths in unseen], dtype=float)
+    told = [latency_of(fit).predict(widths) for widths in unseen]
+    predicted = {"tailor": [float(estimate.ns) for estimate in told]}
+    predicted |= {method: [float(ns) for ns in predictor(raw, unseen)] for method, predictor in OTHERS.items()}
     return {
         "case": asdict(case),
-        "environment": environment | dict(found.environment.facts),
-        "model": "surfaces" if found.surfaces is not None else "lone layers and factors",
-        "dense_ms": found.dense_ns / 1e6,
-        "resolution": found.resolution,
-        "instance_noise": found.instance_noise,
-        "probes": len(found.networks),
-        "layer_probes": found.layer_probes,
-        "profile_seconds": found.seconds,
-        "truth_seconds": time.perf_counter() - started,
-        "held_out": asdict(found.error),
+        "environment": raw.environment,
+        "model": "surfaces" if fit.surfaces is not None else "lone layers and factors",
+        "dense_ms": surveyed.dense_ns / 1e6,
+        "resolution": surveyed.dense.resolution,
+        "instance_noise": surveyed.probed.instance_noise,
+        "probes": len(fit.networks),
+        "layer_probes": surveyed.layer_probes,
+        "profile_seconds": raw.profile_seconds,
+        "truth_seconds": raw.truth_seconds,
+        "held_out": asdict(fit.error),
         "errors": {method: asdict(fit_error(np.array(told, float), ns)) for method, told in predicted.items()},
-        "in_interval": statistics.fmean(inside),
+        "in_interval": statistics.fmean(x.low_ns <= value <= x.high_ns for x, value in zip(told, ns, strict=True)),
         "networks": [
             {
                 "ms": value / 1e6,
-                "noise": measured[widths][1],
+                "noise": raw.measured[widths][1],
                 **{method: predicted[method][i] / 1e6 for method in METHODS},
                 "widths": dict(widths),
             }
             for i, (widths, value) in enumerate(zip(unseen, ns, strict=True))
         ],
     }
+
+
+def latency_of(fit: FittedLatency) -> FactoredLatency | SurfaceLatency:
+    """The model that was kept."""
+    return SurfaceLatency(fit.surfaces) if fit.surfaces is not None else FactoredLatency(fit.terms)
 
 
 def truth(timer: NetworkTimer, networks: Sequence[Widths], dense_ns: int) -> dict[Widths, tuple[float, float]]:
@@ -169,61 +206,58 @@ def _error(values: Sequence[float]) -> float:
     return statistics.stdev(values) / math.sqrt(len(values))
 
 
-def by_model(graph: ChannelGraph, found: Profile, networks: Sequence[Widths]) -> list[float]:
-    """Tailor's own latency model."""
-    latency = found.latency
-    return [float(latency.predict(widths).ns) for widths in networks]
-
-
-def by_flops(graph: ChannelGraph, found: Profile, networks: Sequence[Widths]) -> list[float]:
+def by_flops(raw: Raw, networks: Sequence[Widths]) -> list[float]:
     """A line through the multiply-accumulates of the same probes, of least relative error."""
-    macs = np.array([graph.macs(probe.widths) for probe in found.networks], float)
-    ns = np.array([probe.ns for probe in found.networks], float)
+    macs, ns = np.array(_probes(raw)).T
     design = np.stack([np.ones_like(macs), macs], axis=1)
     (constant, slope), *_ = np.linalg.lstsq(design / ns[:, None], np.ones_like(ns), rcond=None)
-    return [float(constant + slope * graph.macs(widths)) for widths in networks]
+    return [constant + slope * raw.graph.macs(widths) for widths in networks]
 
 
-def by_three(graph: ChannelGraph, found: Profile, networks: Sequence[Widths]) -> list[float]:
+def by_three(raw: Raw, networks: Sequence[Widths]) -> list[float]:
     """Interpolation over multiply-accumulates between the narrowest, a middle and the dense network."""
-    dense = graph.macs(graph.dense_widths)
-    probes = sorted((graph.macs(probe.widths), probe.ns) for probe in found.networks)
+    dense = raw.graph.macs(raw.graph.dense_widths)
+    probes = sorted(_probes(raw))
     middle = min(probes, key=lambda probe: abs(probe[0] - dense / 2))
-    macs, ns = zip(probes[0], middle, (dense, found.dense_ns), strict=True)
-    return [float(np.interp(graph.macs(widths), macs, ns)) for widths in networks]
+    macs, ns = zip(probes[0], middle, (dense, raw.survey.dense_ns), strict=True)
+    return [np.interp(raw.graph.macs(widths), macs, ns) for widths in networks]
 
 
-def by_lone_layers(graph: ChannelGraph, found: Profile, networks: Sequence[Widths]) -> list[float]:
+def by_lone_layers(raw: Raw, networks: Sequence[Widths]) -> list[float]:
     """The sum of lone layers at both their channel counts, as a share of the dense sum."""
-    times = {stairs.shape: stairs.staircase.points[-1].ns for stairs in found.staircases}
-    lone = lone_layers(graph, found.staircases, times)
 
     def total(widths: Widths) -> float:
         return sum(
-            layer.calls * lone[layer.name].at(layer.inputs.size(widths), layer.outputs.size(widths))
-            for layer in graph.layers
+            layer.calls * raw.survey.lone[layer.name].at(layer.inputs.size(widths), layer.outputs.size(widths))
+            for layer in raw.graph.layers
         )
 
-    whole = total(graph.dense_widths)
-    return [found.dense_ns * total(widths) / whole for widths in networks]
+    whole = total(raw.graph.dense_widths)
+    return [raw.survey.dense_ns * total(widths) / whole for widths in networks]
 
 
-def by_outputs(graph: ChannelGraph, found: Profile, networks: Sequence[Widths]) -> list[float]:
+def by_outputs(raw: Raw, networks: Sequence[Widths]) -> list[float]:
     """The sum over layers of a table of output channels alone, inputs dense, as a share of the dense sum."""
-    stairs = stairs_by_layer(found.staircases)
+    stairs = stairs_by_layer(raw.survey.staircases)
 
     def total(widths: Widths) -> float:
         return sum(
             layer.calls * stairs[layer.name, "out"].at(layer.outputs.size(widths))
-            for layer in graph.layers
+            for layer in raw.graph.layers
             if (layer.name, "out") in stairs
         )
 
-    whole = total(graph.dense_widths)
-    return [found.dense_ns * total(widths) / whole for widths in networks]
+    whole = total(raw.graph.dense_widths)
+    return [raw.survey.dense_ns * total(widths) / whole for widths in networks]
 
 
-PREDICTORS = dict(zip(METHODS, (by_model, by_flops, by_three, by_lone_layers, by_outputs), strict=True))
+def _probes(raw: Raw) -> list[tuple[int, float]]:
+    """Multiply-accumulates and ns of the networks that the profile measured."""
+    times = raw.survey.probed.times
+    return [(raw.graph.macs(widths), found.ratio * raw.survey.dense_ns) for widths, found in times.items()]
+
+
+OTHERS = dict(zip(METHODS[1:], (by_flops, by_three, by_lone_layers, by_outputs), strict=True))
 
 
 def tables() -> None:
@@ -305,14 +339,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--gpu", action="store_true", help="the cases that want a CUDA device")
     parser.add_argument("--again", action="store_true", help="also what is there")
+    parser.add_argument("--refit", action="store_true", help="measure nothing: fit again what benchmarks/raw holds")
     parser.add_argument("--tables", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     asked = functools.partial(_asked, arguments)
     for case in filter(asked, gpu_cases() if arguments.gpu else cases()) if not arguments.tables else ():
-        if case.file.exists() and not arguments.again:
+        if arguments.refit and not case.raw.exists():
             continue
-        PLACE.mkdir(parents=True, exist_ok=True)
-        result = run(case)
+        if case.file.exists() and not arguments.again and not arguments.refit:
+            continue
+        raw = pickle.loads(case.raw.read_bytes()) if arguments.refit else measure(case)
+        for place in (PLACE, RAW):
+            place.mkdir(parents=True, exist_ok=True)
+        case.raw.write_bytes(pickle.dumps(raw))
+        result = judge(case, raw)
         case.file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         own = result["errors"]["tailor"]
         print(f"{case.file.stem}: mean {own['mean']:.2%}, worst {own['worst']:.2%}, {result['profile_seconds']:.0f} s",

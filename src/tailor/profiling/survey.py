@@ -1,0 +1,123 @@
+"""`survey`: all that a profile rests on, measured: the dense network, lone layers, whole networks of random widths."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tailor.latency.candidates import draw_networks, group_candidates
+from tailor.latency.factored import LoneLayer
+from tailor.latency.profile import LayerStaircase
+from tailor.profiling.choice import require_choice
+from tailor.profiling.dense import DenseTime, time_dense
+from tailor.profiling.layers import LayerTimer
+from tailor.profiling.probes import NetworkProbes, Probed
+from tailor.profiling.stairs import find_stairs, lone_layers, plan_stairs, points_within, stairs_by_layer
+from tailor.records import TimingSettings
+from tailor.spec import ChannelGraph, Target
+from tailor.timing import settings_named
+
+__all__ = ["Survey", "survey"]
+
+_NETWORK_SECONDS = (180.0, 450.0, 360.0)  # time for whole networks: base, per second of dense latency, most
+_STAIR_SECONDS = 240.0  # for making lone layers ready: engines that compile for long get fewer points per stair
+_LAYER_SECONDS = (8.0, 120.0, 90.0)  # time for lone layers, likewise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What was measured of a network on a target; the latency models are fitted to it (see `fit_latency`).
+
+    `lone` are the layers by themselves, by name; `candidates` the right edges of their treads; `probed` the whole
+    networks, ratios to the dense one; `layer_probes` lone layers timed now, `layer_probes_found` those recalled.
+    """
+
+    dense: DenseTime
+    staircases: tuple[LayerStaircase, ...]
+    candidates: Mapping[str, tuple[int, ...]]
+    lone: Mapping[str, LoneLayer]
+    probed: Probed
+    layer_probes: int
+    layer_probes_found: int
+    seconds: float
+
+    @property
+    def dense_ns(self) -> int:
+        """Latency of the dense network."""
+        return round(self.dense.interval.value)
+
+
+def survey(
+    graph: ChannelGraph,
+    probes: NetworkProbes,
+    target: Target,
+    *,
+    settings: TimingSettings,
+    networks: int,
+    tell: Callable[[str], None],
+) -> Survey:
+    """Measure what the database of `probes` does not know, on the target that they were opened for.
+
+    `tell` is told how long it may take once the dense network has been timed.
+
+    Raises:
+        NothingToPruneError: no layer of the network gains anything from narrower groups; says why.
+        MeasurementError: the dense network, or too many of the others, cannot be run.
+    """
+    started = time.perf_counter()
+    timer, seed = probes.timer, probes.seed
+    dense = time_dense(timer, probes.environment, probes.database, settings)
+    probes.progress("dense network", 1, 1)
+    layers = LayerTimer(
+        device=timer.device,
+        environment=probes.environment,
+        database=probes.database,
+        batch_size=timer.batch_size,
+        settings=settings_named("quick", seed=seed),
+        seed=seed,
+        progress=probes.progress,
+    )
+    plans = plan_stairs(graph)
+    layer_seconds = layers.cost()
+    limit = points_within(_STAIR_SECONDS, layer_seconds, len(plans))
+    tell(_expected(dense, len(plans) * limit, layer_seconds, networks))
+    staircases = find_stairs(
+        plans,
+        layers,
+        resolution=dense.resolution,
+        seconds=_seconds(_LAYER_SECONDS, dense),
+        ns_per_mac=dense.interval.value / max(1, graph.macs(graph.dense_widths) * timer.batch_size),
+        limit=limit,
+        dense_shapes=[layer.shape for layer in graph.layers],
+    )
+    candidates = group_candidates(graph, stairs_by_layer(staircases), dense.resolution)
+    require_choice(candidates, dense.resolution, target)
+    probed = probes.time(
+        draw_networks(graph, candidates, networks, seed),
+        seconds=_seconds(_NETWORK_SECONDS, dense),
+        dense_seconds=dense.interval.value / 1e9,
+    )
+    return Survey(
+        dense=dense,
+        staircases=staircases,
+        candidates=candidates,
+        lone=lone_layers(graph, staircases, {shape: found.ns for shape, found in layers.times.items()}),
+        probed=probed,
+        layer_probes=layers.measured,
+        layer_probes_found=layers.found,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _expected(dense: DenseTime, points: int, layer_seconds: float, networks: int) -> str:
+    """How long the profile may take, when the database knows nothing of it yet."""
+    layers = min(points * layer_seconds, 2 * _STAIR_SECONDS) + _seconds(_LAYER_SECONDS, dense)
+    one = dense.prepare + 20 * dense.interval.value / 1e9
+    minutes = (layers + min(networks * one, _seconds(_NETWORK_SECONDS, dense))) / 60
+    return f"dense {dense.interval.value / 1e6:.3f} ms; the profile takes up to {max(1, round(minutes))} min from here"
+
+
+def _seconds(plan: tuple[float, float, float], dense: DenseTime) -> float:
+    base, per_second, most = plan
+    return min(base + per_second * dense.interval.value / 1e9, most)
