@@ -62,7 +62,7 @@ ENGINES = {
     "torch-compile-cuda": Target(engine="torch-compile", device="cuda"),
 }
 CPU, GPU = tuple(ENGINES)[:4], tuple(ENGINES)[4:]
-PROBES, UNSEEN, BLOCK = 220, 32, 8
+PROBES, UNSEEN, BLOCK = 290, 32, 8
 SESSIONS, PRECISE = (4, 10), 0.01  # fewest and most sessions of an unseen network; the standard error that is enough
 METHODS = ("tailor", "flops", "three sub-networks", "lone layers", "cout only")
 GOAL_MEAN, GOAL_WORST, GOAL_SECONDS = 0.025, 0.10, 600
@@ -266,7 +266,7 @@ def tables() -> None:
     results = [json.loads(case.file.read_text()) for case in everything if case.file.exists()]
     rows = [_row(result) for result in results]
     missing = [case.file.stem for case in everything if not case.file.exists()]
-    header = ("network", "engine", "batch", "threads", "dense ms", "probes", "minutes", "mean", "worst", "noise",
+    header = ("network", "engine", "batch", "threads", "dense ms", "probes", "lone layers timed", "minutes", "mean", "worst", "noise",
               "within 5 %", "in interval", "Kendall tau", *METHODS[1:], "goal")
     kept = sum(row[-1] == "kept" for row in rows)
     lines = [
@@ -275,7 +275,7 @@ def tables() -> None:
         f"Kept in {kept} of {len(rows)} cases that were run"
         + (f"; not run yet: {', '.join(missing)}." if missing else "."),
         f"{UNSEEN} unseen networks a case, each measured in {SESSIONS[0]} to {SESSIONS[1]} sessions with fresh "
-        "instances. The column noise is the median standard error of these measurements. The last columns "
+        "instances. Probes are whole networks; the column noise is the median standard error of these measurements. The last columns "
         "are mean / worst error of the other ways of predicting the same networks.",
         markdown_table(header, rows),
         "![Predicted against measured](prediction.svg)",
@@ -291,7 +291,7 @@ def _row(result: Mapping[str, Any]) -> tuple[object, ...]:
     others = [result["errors"][method] for method in METHODS[1:]]
     good = own["mean"] <= GOAL_MEAN and own["worst"] <= GOAL_WORST and result["profile_seconds"] <= GOAL_SECONDS
     return (
-        case["network"], case["engine"], case["batch"], case["threads"], f"{result['dense_ms']:.2f}", result["probes"],
+        case["network"], case["engine"], case["batch"], case["threads"], f"{result['dense_ms']:.2f}", result["probes"], result["layer_probes"],
         f"{result['profile_seconds'] / 60:.1f}", f"**{own['mean']:.1%}**", f"{own['worst']:.1%}",
         f"{statistics.median(network['noise'] for network in result['networks']):.1%}",
         f"{own['within_5']:.0%}", f"{result['in_interval']:.0%}", f"{own['kendall_tau']:.3f}",
