@@ -266,7 +266,8 @@ def tables() -> None:
     results = [json.loads(case.file.read_text()) for case in everything if case.file.exists()]
     rows = [_row(result) for result in results]
     missing = [case.file.stem for case in everything if not case.file.exists()]
-    header = ("network", "engine", "batch", "threads", "dense ms", "probes", "lone layers timed", "minutes", "mean", "worst", "noise",
+    header = ("network", "engine", "batch", "threads", "dense ms", "probes", "lone layers timed", "minutes", "mean",
+              "worst", "noise",
               "within 5 %", "in interval", "Kendall tau", *METHODS[1:], "goal")
     kept = sum(row[-1] == "kept" for row in rows)
     lines = [
@@ -275,8 +276,8 @@ def tables() -> None:
         f"Kept in {kept} of {len(rows)} cases that were run"
         + (f"; not run yet: {', '.join(missing)}." if missing else "."),
         f"{UNSEEN} unseen networks a case, each measured in {SESSIONS[0]} to {SESSIONS[1]} sessions with fresh "
-        "instances. Probes are whole networks; the column noise is the median standard error of these measurements. The last columns "
-        "are mean / worst error of the other ways of predicting the same networks.",
+        "instances. Probes are whole networks; the column noise is the median standard error of these measurements. "
+        "The last columns are mean / worst error of the other ways of predicting the same networks.",
         markdown_table(header, rows),
         "![Predicted against measured](prediction.svg)",
         "Environments are in `prediction/*.json`, one file a case.",
@@ -291,7 +292,8 @@ def _row(result: Mapping[str, Any]) -> tuple[object, ...]:
     others = [result["errors"][method] for method in METHODS[1:]]
     good = own["mean"] <= GOAL_MEAN and own["worst"] <= GOAL_WORST and result["profile_seconds"] <= GOAL_SECONDS
     return (
-        case["network"], case["engine"], case["batch"], case["threads"], f"{result['dense_ms']:.2f}", result["probes"], result["layer_probes"],
+        case["network"], case["engine"], case["batch"], case["threads"], f"{result['dense_ms']:.2f}", result["probes"],
+        result["layer_probes"],
         f"{result['profile_seconds'] / 60:.1f}", f"**{own['mean']:.1%}**", f"{own['worst']:.1%}",
         f"{statistics.median(network['noise'] for network in result['networks']):.1%}",
         f"{own['within_5']:.0%}", f"{result['in_interval']:.0%}", f"{own['kendall_tau']:.3f}",

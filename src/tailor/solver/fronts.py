@@ -1,0 +1,104 @@
+"""Many Pareto fronts of (cost, value) in flat arrays: one per state, crossed and filtered without a Python loop.
+
+Costs and values are integers: sums are exact in any order, so that a front can be compared with a brute force.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Crossing", "Fronts", "IntArray", "crossed", "pareto", "single_points"]
+
+IntArray = npt.NDArray[np.int64]
+
+_WORD = 63  # bits of a non-negative integer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fronts:
+    """One front per state, back to back: those of state s are the points starts[s] to starts[s + 1].
+
+    `starts` has shape [states + 1]; `cost` and `value` have shape [points] and both ascend strictly within a state.
+    """
+
+    starts: IntArray
+    cost: IntArray
+    value: IntArray
+
+    @property
+    def sizes(self) -> IntArray:
+        """Points per state, shape [states]."""
+        return np.diff(self.starts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Crossing:
+    """Every pair of a point of one front and a point of another, for many entries: arrays of shape [pairs].
+
+    `entry` says for which entry, `left` and `right` which points.
+    """
+
+    entry: IntArray
+    left: IntArray
+    right: IntArray
+
+
+def single_points(cost: IntArray, value: IntArray) -> Fronts:
+    """One point per state."""
+    return Fronts(starts=np.arange(len(cost) + 1), cost=cost, value=value)
+
+
+def crossed(left: Fronts, left_states: IntArray, right: Fronts, right_states: IntArray) -> Crossing:
+    """All pairs of points of the two fronts of each entry; `left_states` and `right_states` have shape [entries]."""
+    many = right.sizes[right_states]
+    pairs = left.sizes[left_states] * many
+    entry = np.repeat(np.arange(len(pairs)), pairs)
+    within = np.arange(int(pairs.sum())) - np.repeat(np.cumsum(pairs) - pairs, pairs)
+    row, column = np.divmod(within, many[entry])
+    return Crossing(
+        entry=entry,
+        left=left.starts[left_states][entry] + row,
+        right=right.starts[right_states][entry] + column,
+    )
+
+
+def pareto(state: IntArray, cost: IntArray, value: IntArray, states: int) -> tuple[Fronts, IntArray]:
+    """The front of every state, and which of the given points (shape [points]) are on it.
+
+    Of points of equal cost and value, one stays. `state`, `cost` and `value` are in any order.
+    """
+    if not len(cost):
+        return Fronts(starts=np.zeros(states + 1, dtype=np.int64), cost=cost, value=value), np.zeros(0, dtype=np.int64)
+    order, place, cost_bits = _sorted(state, cost)
+    value = value[order]
+    # A running maximum that starts anew with every state: later states' values are lifted above all earlier ones.
+    lifted = value - value.min()
+    lifted += (place >> cost_bits) * (int(lifted.max()) + 1)
+    better = np.ones(len(lifted), dtype=bool)
+    better[1:] = lifted[1:] > np.maximum.accumulate(lifted)[:-1]
+    kept = np.flatnonzero(better)
+    last = np.ones(len(kept), dtype=bool)  # of equal costs the last that is better has the highest value
+    last[:-1] = place[kept[1:]] != place[kept[:-1]]
+    kept = kept[last]
+    starts = np.searchsorted(place[kept] >> cost_bits, np.arange(states + 1)).astype(np.int64)
+    chosen = order[kept]
+    return Fronts(starts=starts, cost=cost[chosen], value=value[kept]), chosen
+
+
+def _sorted(state: IntArray, cost: IntArray) -> tuple[IntArray, IntArray, int]:
+    """(order, places in that order, bits) by state, then cost: a place is the state in the bits above its cost's.
+
+    Where place and index fit into one word, sorting words is several times faster than sorting indices.
+    """
+    lowest = int(cost.min())
+    cost_bits = (int(cost.max()) - lowest).bit_length()
+    place = (state << cost_bits) | (cost - lowest)
+    index_bits = (len(place) - 1).bit_length()
+    if (int(state.max()) + 1).bit_length() + cost_bits + index_bits > _WORD:
+        order = np.argsort(place)
+        return order, place[order], cost_bits
+    words = np.sort((place << index_bits) | np.arange(len(place)))
+    return words & ((1 << index_bits) - 1), words >> index_bits, cost_bits
