@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import reduce
-from typing import cast
-
 import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from tailor.errors import WeightsError
+from tailor.importance.filters import Scores, unit_filters
 from tailor.spec import ChannelGroup
 
 __all__ = ["L1Importance", "L2Importance"]
-
-Scores = npt.NDArray[np.float64]
 
 
 class L1Importance:
@@ -33,7 +25,7 @@ class L1Importance:
         Raises:
             WeightsError: a weight is NaN or infinite.
         """
-        return _summed(model, group, torch.abs)
+        return _summed([np.abs(matrix) for matrix in unit_filters(model, group)], group)
 
 
 class L2Importance:
@@ -49,19 +41,8 @@ class L2Importance:
         Raises:
             WeightsError: a weight is NaN or infinite.
         """
-        return np.sqrt(_summed(model, group, torch.square))
+        return np.sqrt(_summed([np.square(matrix) for matrix in unit_filters(model, group)], group))
 
 
-def _summed(model: nn.Module, group: ChannelGroup, elementwise: Callable[[Tensor], Tensor]) -> Scores:
-    scores = np.zeros(group.width, dtype=np.float64)
-    for slot in group.slots:
-        if slot.role != "out":
-            continue
-        weight = cast(Tensor, reduce(getattr, slot.path.split("."), model)).detach().to("cpu", torch.float64)
-        others = [dim for dim in range(weight.dim()) if dim != slot.dim]
-        per_position = elementwise(weight).sum(others) if others else elementwise(weight)
-        scores += per_position.numpy()[slot.indices].sum(axis=1)
-    if not np.isfinite(scores).all():
-        bad = [slot.path for slot in group.slots if slot.role == "out"]
-        raise WeightsError(f"group {group.name!r}: {', '.join(bad)} hold NaN or infinity", value=bad)
-    return scores
+def _summed(matrices: list[Scores], group: ChannelGroup) -> Scores:
+    return sum((matrix.sum(axis=1) for matrix in matrices), start=np.zeros(group.width))

@@ -25,7 +25,7 @@ def solve_milp(problem: WidthProblem, limit_ns: int, *, seconds: float = _SECOND
     """The most valuable widths within the limit as far as HiGHS finds them; `gap` says how far that may be off.
 
     One binary variable per candidate, one continuous variable per entry of a factor over two groups, tied to the
-    candidates by marginals (the local polytope): exact, as in the joint pruning of Shen et al. (2024).
+    candidates by marginals (the local polytope): exact, as exact as the joint pruning of MDP (arXiv 2406.12079).
 
     Raises:
         BudgetUnreachableError: naming the smallest latency that can be reached.
