@@ -20,7 +20,7 @@ from tailor.timing import settings_named
 
 __all__ = ["Survey", "survey"]
 
-_NETWORK_SECONDS = (180.0, 450.0, 360.0)  # time for whole networks: base, per second of dense latency, most
+_NETWORK_SECONDS = (270.0, 450.0, 400.0)  # time for whole networks: base, per second of dense latency, most
 _STAIR_SECONDS = 240.0  # for making lone layers ready: engines that compile for long get fewer points per stair
 _LAYER_SECONDS = (8.0, 120.0, 90.0)  # time for lone layers, likewise
 
