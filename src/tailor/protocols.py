@@ -63,11 +63,15 @@ class Evaluator(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A structure that a strategy wants evaluated, and how it came about ("random", "mutation", ...)."""
+    """A structure that a strategy wants evaluated, and how it came about ("random", "mutation", ...).
+
+    `beyond` says that it is scored although it may be over the limit: a step on the way, never the result.
+    """
 
     widths: Widths
     origin: str
     cycle: int
+    beyond: bool = False
 
 
 class Strategy(Protocol):

@@ -22,14 +22,14 @@ def trial(number: int, ns: int, score: float | None) -> Trial:
 def test_nothing_scored_names_the_fastest_measured_structure() -> None:
     trials = (trial(0, 3_000_000, None), trial(1, 2_500_000, None))
     with pytest.raises(BudgetUnreachableError, match=r"fastest one takes 2\.500 ms \(measured\)") as caught:
-        require_scored(SearchResult(trials=trials, seconds=1.0, planned=2), 2_000_000)
+        require_scored(SearchResult(trials=trials, seconds=1.0, planned=2, limit_ns=2_000_000), 2_000_000)
     assert caught.value.exit_code == 3
     assert caught.value.value == 2_500_000
 
 
 def test_one_scored_structure_is_enough() -> None:
     trials = (trial(0, 3_000_000, None), trial(1, 1_500_000, 0.9))
-    assert require_scored(SearchResult(trials=trials, seconds=1.0, planned=2), 2_000_000) is None
+    assert require_scored(SearchResult(trials=trials, seconds=1.0, planned=2, limit_ns=2_000_000), 2_000_000) is None
 
 
 def test_finalists_are_chosen_in_short_sessions_but_a_prescribed_protocol_stays() -> None:

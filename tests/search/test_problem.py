@@ -30,7 +30,7 @@ def test_progress_counts_up_and_shows_the_best_so_far():
 
 
 def test_no_trial_has_no_best():
-    empty = SearchResult(trials=(), seconds=0.0, planned=3)
+    empty = SearchResult(trials=(), seconds=0.0, planned=3, limit_ns=1)
     assert empty.best is None
     assert empty.fastest is None
 

@@ -1,20 +1,39 @@
 """How many channels: strategies propose structures, one loop tries them, a journal remembers."""
 
+from tailor.search.acceptance import Acceptance, AcceptanceConfig
+from tailor.search.bayesian import Bayesian, BayesianConfig
+from tailor.search.bee_colony import BeeColony, BeeColonyConfig
 from tailor.search.evolution import Evolution, EvolutionConfig
+from tailor.search.greedy import Greedy
 from tailor.search.journal import Journal
+from tailor.search.netadapt import NetAdapt, NetAdaptConfig
+from tailor.search.optimum import Optimum, OptimumConfig
 from tailor.search.problem import Progress, SearchProblem, SearchResult, run_search
 from tailor.search.random_search import RandomSearch, RandomSearchConfig
 from tailor.search.space import SearchSpace
+from tailor.search.uniform import Uniform
 
 __all__ = [
+    "Acceptance",
+    "AcceptanceConfig",
+    "Bayesian",
+    "BayesianConfig",
+    "BeeColony",
+    "BeeColonyConfig",
     "Evolution",
     "EvolutionConfig",
+    "Greedy",
     "Journal",
+    "NetAdapt",
+    "NetAdaptConfig",
+    "Optimum",
+    "OptimumConfig",
     "Progress",
     "RandomSearch",
     "RandomSearchConfig",
     "SearchProblem",
     "SearchResult",
     "SearchSpace",
+    "Uniform",
     "run_search",
 ]

@@ -81,13 +81,14 @@ class SearchResult:
     trials: tuple[Trial, ...]
     seconds: float
     planned: int
+    limit_ns: int
     notices: tuple[str, ...] = ()
 
     @property
     def best(self) -> Trial | None:
         """Highest score, of equals the faster, then the earlier; None when no trial kept the limit."""
-        scored = [trial for trial in self.trials if trial.score is not None]
-        return max(scored, key=_merit, default=None)
+        kept = [trial for trial in self.trials if _counts(trial, self.limit_ns)]
+        return max(kept, key=_merit, default=None)
 
     @property
     def fastest(self) -> Trial | None:
@@ -118,7 +119,7 @@ def run_search(
             trial = _next_trial(problem, proposal, len(trials), recorded, journal)
             trials.append(trial)
             population.append(trial)
-            best = max((t for t in (best, trial) if t is not None and t.score is not None), key=_merit, default=None)
+            best = max((t for t in (best, trial) if t and _counts(t, problem.limit_ns)), key=_merit, default=None)
             if progress:
                 progress(len(trials), strategy.planned, best)
         strategy.tell(population)
@@ -127,6 +128,7 @@ def run_search(
         trials=tuple(trials),
         seconds=earlier + time.perf_counter() - started,
         planned=strategy.planned,
+        limit_ns=problem.limit_ns,
         notices=_notices(journal, len(trials), strategy.planned),
     )
 
@@ -148,11 +150,12 @@ def _next_trial(
 
 
 def _tried(problem: SearchProblem, proposal: Proposal, number: int) -> Trial:
-    """One structure, judged: over the limit it is not scored."""
+    """One structure, judged: over the limit it is not scored, unless the strategy goes beyond it on its way."""
     started = time.perf_counter()
     widths = Widths(proposal.widths)
     latency = problem.latency.predict(widths)
-    score = problem.evaluator.score(widths) if latency.ns <= problem.limit_ns else None
+    wanted = proposal.beyond or latency.ns <= problem.limit_ns
+    score = problem.evaluator.score(widths) if wanted else None
     if score is not None and not math.isfinite(score):
         raise MeasurementError(f"trial {number} was scored {score}; {dict(widths)} cannot be compared", value=score)
     return Trial(
@@ -164,6 +167,10 @@ def _tried(problem: SearchProblem, proposal: Proposal, number: int) -> Trial:
         score=score,
         seconds=time.perf_counter() - started,
     )
+
+
+def _counts(trial: Trial, limit_ns: int) -> bool:
+    return trial.score is not None and trial.latency.ns <= limit_ns
 
 
 def _merit(trial: Trial) -> tuple[float, int, int]:

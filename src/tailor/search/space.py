@@ -33,8 +33,14 @@ class SearchSpace:
         self.candidates = {group: tuple(widths) for group, widths in candidates.items()}
         self.limit_ns = limit_ns
         self._latency = latency
-        self._feasible: dict[Widths, bool] = {}
+        self._known: dict[Widths, int] = {}
         self._listed: tuple[Widths, ...] | None = None
+
+    def within(self, limit_ns: int) -> SearchSpace:
+        """The same candidates under another limit; what is known of their latency is shared."""
+        space = SearchSpace(self.candidates, self._latency, limit_ns)
+        space._known = self._known
+        return space
 
     @property
     def free(self) -> tuple[str, ...]:
@@ -52,10 +58,14 @@ class SearchSpace:
         return Widths({group: widths[0] for group, widths in self.candidates.items()})
 
     def feasible(self, widths: Widths) -> bool:
-        """Whether the predicted latency is within the limit (remembered: a model may be slow to ask)."""
-        if widths not in self._feasible:
-            self._feasible[widths] = self._latency.predict(widths).ns <= self.limit_ns
-        return self._feasible[widths]
+        """Whether the predicted latency is within the limit."""
+        return self.latency_ns(widths) <= self.limit_ns
+
+    def latency_ns(self, widths: Widths) -> int:
+        """The predicted latency (remembered: a model may be slow to ask)."""
+        if widths not in self._known:
+            self._known[widths] = self._latency.predict(widths).ns
+        return self._known[widths]
 
     def draw(self, rng: np.random.Generator, seen: Set[Widths]) -> tuple[Widths, str] | None:
         """A feasible structure not seen before and how it was drawn, or None when the space is used up.

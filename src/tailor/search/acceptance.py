@@ -1,0 +1,115 @@
+"""Random structures just below the limit, as EagleEye draws them: accepted near the target, ranked by their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tailor.errors import InvalidOptionError
+from tailor.protocols import Proposal
+from tailor.records import Trial
+from tailor.search.space import SearchSpace
+from tailor.spec import Widths
+
+__all__ = ["Acceptance", "AcceptanceConfig"]
+
+_DRAWS = 200  # vectors that may miss the window before one is moved into it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptanceConfig:
+    """How many structures, and the share of the limit below it that counts as near.
+
+    EagleEye accepts +-0.5 % of its FLOPs target; a latency limit is a hard one, so the window lies below it.
+    """
+
+    structures: int = 300
+    batch: int = 30
+    window: float = 0.02
+
+    def __post_init__(self) -> None:
+        for name in ("structures", "batch"):
+            value = getattr(self, name)
+            if value < 1:
+                raise InvalidOptionError(f"{name} must be at least 1, not {value}", value=value)
+        if not 0 < self.window < 1:
+            raise InvalidOptionError(f"window must be between 0 and 1, not {self.window}", value=self.window)
+
+
+class Acceptance:
+    """Every group draws its own keep ratio; structures never repeat and no score is looked at.
+
+    A vector within the window is "accepted". When none of 200 is, one is narrowed and widened step by step in random
+    groups until no group can be widened ("fitted"): such structures exist in any space (Li et al. 2020, "EagleEye").
+    """
+
+    def __init__(self, space: SearchSpace, config: AcceptanceConfig, *, seed: int) -> None:
+        self._space = space
+        self._config = config
+        self._seed = seed
+        self._cycle = 0
+        self._seen: set[Widths] = set()
+
+    @property
+    def planned(self) -> int:
+        """The number of structures asked for."""
+        return self._config.structures
+
+    @property
+    def description(self) -> str:
+        """Name and options."""
+        return f"random with acceptance, seed {self._seed}, {self._config}"
+
+    def ask(self) -> tuple[Proposal, ...]:
+        """The next batch; empty when all are drawn or the space has run out."""
+        rng = np.random.default_rng((self._seed, self._cycle))
+        seen = set(self._seen)
+        proposals: list[Proposal] = []
+        for _ in range(min(self._config.batch, self._config.structures - len(seen))):
+            found = self._near(rng, seen)
+            if found is None:
+                break
+            seen.add(found[0])
+            proposals.append(Proposal(widths=found[0], origin=found[1], cycle=self._cycle))
+        return tuple(proposals)
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """Remember what was drawn."""
+        self._seen.update(Widths(trial.widths) for trial in trials)
+        self._cycle += 1
+
+    def _near(self, rng: np.random.Generator, seen: set[Widths]) -> tuple[Widths, str] | None:
+        low = (1 - self._config.window) * self._space.limit_ns
+        for _ in range(_DRAWS):
+            widths = self._vector(rng)
+            if widths not in seen and self._space.feasible(widths) and self._space.latency_ns(widths) >= low:
+                return widths, "accepted"
+        drawn = self._space.draw(rng, seen)
+        if drawn is None:
+            return None
+        filled = self._filled(drawn[0], rng)
+        return (filled, "fitted") if filled not in seen else drawn
+
+    def _vector(self, rng: np.random.Generator) -> Widths:
+        """A keep ratio per group, uniform between the narrowest candidate and the dense width."""
+        chosen = {}
+        for group, steps in self._space.candidates.items():
+            ratio = rng.uniform(steps[0] / steps[-1], 1.0)
+            chosen[group] = min(steps, key=lambda width: abs(width - ratio * steps[-1]))
+        return Widths(chosen)
+
+    def _filled(self, widths: Widths, rng: np.random.Generator) -> Widths:
+        """Widened step by step in random groups while that stays within the limit."""
+        open_groups = list(self._space.free)
+        while open_groups:
+            group = open_groups[int(rng.integers(len(open_groups)))]
+            steps = self._space.candidates[group]
+            place = steps.index(widths[group]) + 1
+            wider = widths.but({group: steps[place]}) if place < len(steps) else None
+            if wider is not None and self._space.feasible(wider):
+                widths = wider
+            else:
+                open_groups.remove(group)
+        return widths

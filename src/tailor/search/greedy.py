@@ -1,0 +1,84 @@
+"""Global ranking: narrow the group that loses the least value for what it saves, until the limit is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tailor.errors import InvalidOptionError
+from tailor.protocols import Proposal
+from tailor.records import Trial
+from tailor.search.space import SearchSpace
+from tailor.spec import Widths
+
+__all__ = ["Greedy"]
+
+_NOTHING = 1e-12  # a step that saves no more than this is taken for its loss alone
+
+
+class Greedy:
+    """Proposes one structure, reached from the dense one by single steps between candidates.
+
+    `values` maps each group to the value of each of its candidates, in order; `price` is what a step should save:
+    multiply-accumulates, channels, or anything else that the widths say (see `named`, which tells searches apart).
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        values: Mapping[str, tuple[float, ...]],
+        price: Callable[[Widths], float],
+        *,
+        named: str,
+    ) -> None:
+        for group, steps in space.candidates.items():
+            if len(values.get(group, ())) != len(steps):
+                message = f"group {group!r} has {len(steps)} candidates and {len(values.get(group, ()))} values"
+                raise InvalidOptionError(message, value=group)
+        self._space = space
+        self._values = values
+        self._price = price
+        self._named = named
+        self._done = False
+
+    @property
+    def planned(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def description(self) -> str:
+        """Name and what a step should save."""
+        return f"greedy by value per {self._named}"
+
+    def ask(self) -> tuple[Proposal, ...]:
+        """The structure; empty once it was told."""
+        if self._done:
+            return ()
+        places = {group: len(steps) - 1 for group, steps in self._space.candidates.items()}
+        widths = self._at(places)
+        while not self._space.feasible(widths):
+            group = self._cheapest(places, widths)
+            if group is None:
+                break
+            places[group] -= 1
+            widths = self._at(places)
+        return (Proposal(widths=widths, origin="greedy", cycle=0),)
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """One is enough."""
+        self._done = True
+
+    def _cheapest(self, places: Mapping[str, int], widths: Widths) -> str | None:
+        """The group whose next step loses the least value per unit saved."""
+        whole = self._price(widths)
+
+        def loss(group: str) -> float:
+            steps, place = self._space.candidates[group], places[group]
+            lost = self._values[group][place] - self._values[group][place - 1]
+            saved = whole - self._price(widths.but({group: steps[place - 1]}))
+            return lost / max(saved, _NOTHING)
+
+        return min((group for group in self._space.free if places[group]), key=loss, default=None)
+
+    def _at(self, places: Mapping[str, int]) -> Widths:
+        return Widths({group: steps[places[group]] for group, steps in self._space.candidates.items()})

@@ -1,0 +1,118 @@
+"""NetAdapt: tighten the limit a little, let every group alone meet it, keep the proposal that hurts least, repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tailor.errors import InvalidOptionError
+from tailor.protocols import Proposal
+from tailor.records import Trial
+from tailor.search.space import SearchSpace
+from tailor.spec import Widths
+
+__all__ = ["NetAdapt", "NetAdaptConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetAdaptConfig:
+    """The first reduction as a share of the dense latency, and the factor that each further one shrinks by.
+
+    The defaults are those of NetAdapt's code. `least` stops the reductions from shrinking to nothing.
+    """
+
+    reduction: float = 0.025
+    decay: float = 0.96
+    least: float = 0.002
+
+    def __post_init__(self) -> None:
+        for name in ("reduction", "decay", "least"):
+            value = getattr(self, name)
+            if not 0 < value <= 1:
+                raise InvalidOptionError(f"{name} must be above 0 and at most 1, not {value}", value=value)
+
+
+class NetAdapt:
+    """One proposal per group and iteration, each scored; the best becomes the network of the next iteration.
+
+    (Yang et al. 2018, "NetAdapt".) Where no group alone reaches an iteration's limit, every group proposes its next
+    narrower candidate, and the limit stays. Weights are inherited from the dense network every time, while the
+    original goes on training the winner. Proposals on the way are over the final limit and are scored nevertheless.
+    """
+
+    def __init__(self, space: SearchSpace, config: NetAdaptConfig) -> None:
+        self._space = space
+        self._config = config
+        self._now = Widths({group: steps[-1] for group, steps in space.candidates.items()})
+        self._dense_ns = space.latency_ns(self._now)
+        self._target: float = self._dense_ns
+        self._iteration = 0
+        self._told = 0
+        self._tighten()
+
+    @property
+    def planned(self) -> int:
+        """What was tried, and about as many more as the reductions that are left ask for."""
+        if self._finished:
+            return self._told
+        target, step, iterations = self._target, self._step(self._iteration), 1
+        while target > self._space.limit_ns:
+            target -= step
+            step = max(step * self._config.decay, self._config.least * self._dense_ns)
+            iterations += 1
+        return self._told + iterations * len(self._space.free)
+
+    @property
+    def description(self) -> str:
+        """Name and options."""
+        return f"netadapt, {self._config}"
+
+    def ask(self) -> tuple[Proposal, ...]:
+        """One structure per group that can still be narrowed; empty once the limit is kept."""
+        if self._finished:
+            return ()
+        reaching = [found for group in self._space.free if (found := self._reaching(group)) is not None]
+        proposals = reaching or [found for group in self._space.free if (found := self._narrower(group)) is not None]
+        return tuple(
+            Proposal(widths=widths, origin=f"narrow {group}", cycle=self._iteration, beyond=True)
+            for group, widths in proposals
+        )
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """The best proposal becomes the network; the limit is tightened once it is reached."""
+        self._told += len(trials)
+        self._iteration += 1
+        scored = [trial for trial in trials if trial.score is not None]
+        if not scored:
+            return
+        best = max(scored, key=lambda trial: (trial.score or 0.0, -trial.latency.ns, -trial.number))
+        self._now = Widths(best.widths)
+        if self._space.latency_ns(self._now) <= self._target:
+            self._tighten()
+
+    @property
+    def _finished(self) -> bool:
+        kept = self._space.feasible(self._now)
+        return kept or all(self._narrower(group) is None for group in self._space.free)
+
+    def _tighten(self) -> None:
+        reached = min(self._target, float(self._space.latency_ns(self._now)))
+        self._target = max(reached - self._step(self._iteration), float(self._space.limit_ns))
+
+    def _step(self, iteration: int) -> float:
+        share = self._config.reduction * self._config.decay**iteration
+        return max(share, self._config.least) * self._dense_ns
+
+    def _reaching(self, group: str) -> tuple[str, Widths] | None:
+        """The group's widest candidate at which the network reaches the iteration's limit."""
+        for width in reversed(self._space.candidates[group]):
+            if width < self._now[group]:
+                widths = self._now.but({group: width})
+                if self._space.latency_ns(widths) <= self._target:
+                    return group, widths
+        return None
+
+    def _narrower(self, group: str) -> tuple[str, Widths] | None:
+        steps = self._space.candidates[group]
+        place = steps.index(self._now[group])
+        return (group, self._now.but({group: steps[place - 1]})) if place else None

@@ -1,0 +1,126 @@
+"""The most valuable structures within the limit, from the exact solver, and those within slightly tighter ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tailor.errors import BudgetUnreachableError, InvalidOptionError
+from tailor.latency.factors import Factors
+from tailor.protocols import Proposal
+from tailor.records import Trial
+from tailor.search.space import SearchSpace
+from tailor.solver import ParetoFront, Solution, TooWideError, WidthProblem, solve_front, solve_milp
+from tailor.spec import Widths
+
+__all__ = ["FactoredModel", "Optimum", "OptimumConfig"]
+
+_ROUNDS = 6  # of solving again around the last answer
+
+
+class FactoredModel(Protocol):
+    """A latency model that is a sum of terms over one or two groups."""
+
+    def factors(self, candidates: Mapping[str, tuple[int, ...]], around: Widths) -> Factors:
+        """The terms, as they are near the network `around`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimumConfig:
+    """How many structures: the optimum at the limit, and those at limits that are each tighter by a share of it."""
+
+    structures: int = 8
+    step: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.structures < 1:
+            raise InvalidOptionError(f"structures must be at least 1, not {self.structures}", value=self.structures)
+        if not 0 < self.step < 1:
+            raise InvalidOptionError(f"step must be between 0 and 1, not {self.step}", value=self.step)
+
+
+class Optimum:
+    """Exact by elimination, else by mixed-integer programming; terms are taken anew around every answer.
+
+    `values` maps each group to the value of each of its candidates, in order.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        values: Mapping[str, tuple[float, ...]],
+        model: FactoredModel,
+        config: OptimumConfig,
+    ) -> None:
+        self._space = space
+        self._values = values
+        self._model = model
+        self._config = config
+        self._asked: tuple[Proposal, ...] | None = None
+        self._done = False
+
+    @property
+    def planned(self) -> int:
+        """As many as there are distinct ones."""
+        return len(self._proposals())
+
+    @property
+    def description(self) -> str:
+        """Name and options."""
+        return f"optimum, {self._config}"
+
+    def ask(self) -> tuple[Proposal, ...]:
+        """The structures, most valuable first; empty once they were told."""
+        return () if self._done else self._proposals()
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """All was said at once."""
+        self._done = True
+
+    def _proposals(self) -> tuple[Proposal, ...]:
+        if self._asked is None:
+            found: dict[Widths, None] = {}
+            for number in range(self._config.structures):
+                solved = self._solved(round(self._space.limit_ns * (1 - self._config.step * number)))
+                if solved is not None:
+                    found[solved] = None
+            if not found:
+                found[self._space.narrowest] = None
+            self._asked = tuple(Proposal(widths=widths, origin="optimum", cycle=0) for widths in found)
+        return self._asked
+
+    def _solved(self, limit_ns: int) -> Widths | None:
+        """The most valuable structure within the limit as the whole model predicts it, None when there is none.
+
+        The terms are exact at the network they were taken around: the limit given to the solver is moved by what they
+        were off at the last answer.
+        """
+        around = self._space.narrowest
+        asked, best = limit_ns, None
+        for _ in range(_ROUNDS):
+            problem = WidthProblem(
+                candidates=self._space.candidates,
+                values=dict(self._values),
+                factors=self._model.factors(self._space.candidates, around),
+            )
+            try:
+                solution = _best(problem, asked)
+            except BudgetUnreachableError:
+                break
+            true_ns = self._space.latency_ns(solution.widths)
+            if true_ns <= limit_ns and (best is None or solution.value > best.value):
+                best = solution
+            if solution.widths == around:
+                break
+            around, asked = solution.widths, limit_ns + min(0, solution.latency_ns - true_ns)
+        return None if best is None else best.widths
+
+
+def _best(problem: WidthProblem, limit_ns: int) -> Solution:
+    """By elimination; where that is too wide, by mixed-integer programming."""
+    try:
+        front: ParetoFront = solve_front(problem)
+    except TooWideError:
+        return solve_milp(problem, limit_ns)
+    return front.best(limit_ns)

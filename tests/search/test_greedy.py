@@ -1,0 +1,47 @@
+"""Global ranking removes what is worth least for what it saves."""
+
+from __future__ import annotations
+
+import pytest
+from strategy_suite import CANDIDATES, problem_of
+
+from tailor.errors import InvalidOptionError
+from tailor.search import Greedy, run_search
+
+VALUES = {
+    group: tuple((1 + int(group[-1]) if group != "stem" else 1) * width**0.5 for width in steps)
+    for group, steps in CANDIDATES.items()
+}
+
+
+def test_the_structure_keeps_the_limit_and_late_groups_which_are_worth_more_stay_wider() -> None:
+    problem = problem_of(share=0.5)
+    strategy = Greedy(problem.space(), VALUES, lambda widths: sum(widths.values()), named="channel")
+    result = run_search(problem, strategy)
+    assert (len(result.trials), result.planned, result.notices) == (1, 1, ())
+    widths = result.trials[0].widths
+    assert result.trials[0].latency.ns <= problem.limit_ns
+    kept = [widths[f"layer{index}"] for index in range(8)]
+    assert kept == sorted(kept)
+    assert kept[0] < kept[-1]
+
+
+def test_what_a_step_should_save_decides() -> None:
+    problem = problem_of(share=0.5)
+    dear_last = Greedy(
+        problem.space(), VALUES, lambda widths: sum(widths.values()) + 1000.0 * widths["layer7"], named="dear"
+    )
+    plain = Greedy(problem.space(), VALUES, lambda widths: sum(widths.values()), named="channel")
+    assert dear_last.ask()[0].widths["layer7"] < plain.ask()[0].widths["layer7"]
+    assert dear_last.description != plain.description
+
+
+def test_it_stops_at_the_first_structure_within_the_limit() -> None:
+    problem = problem_of(share=0.97)
+    widths = Greedy(problem.space(), VALUES, lambda widths: sum(widths.values()), named="channel").ask()[0].widths
+    assert sum(widths[group] != steps[-1] for group, steps in CANDIDATES.items()) == 1
+
+
+def test_values_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(InvalidOptionError, match="6 candidates and 0 values"):
+        Greedy(problem_of().space(), {}, lambda widths: 1.0, named="channel")

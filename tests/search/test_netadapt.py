@@ -1,0 +1,64 @@
+"""NetAdapt tightens step by step, lets single groups meet each step, and ends within the limit."""
+
+from __future__ import annotations
+
+import pytest
+from strategy_suite import CANDIDATES, DENSE_NS, KilledJournal, comparable, problem_of
+
+from tailor.errors import InvalidOptionError
+from tailor.search import Journal, NetAdapt, NetAdaptConfig, run_search
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.25])
+def test_the_result_keeps_the_limit_and_the_way_there_does_not(share: float) -> None:
+    problem = problem_of(share=share)
+    result = run_search(problem, NetAdapt(problem.space(), NetAdaptConfig()))
+    assert result.best is not None
+    assert result.best.latency.ns <= problem.limit_ns
+    assert result.best.cycle == result.trials[-1].cycle
+    assert all(trial.score is not None for trial in result.trials)
+    assert result.planned == len(result.trials)
+    assert result.notices == ()
+    if share < 0.9:
+        assert any(trial.latency.ns > problem.limit_ns for trial in result.trials)
+
+
+def test_every_proposal_narrows_one_group_of_the_last_winner() -> None:
+    problem = problem_of(share=0.6)
+    result = run_search(problem, NetAdapt(problem.space(), NetAdaptConfig()))
+    winner = {group: steps[-1] for group, steps in CANDIDATES.items()}
+    for cycle in range(result.trials[-1].cycle + 1):
+        trials = [trial for trial in result.trials if trial.cycle == cycle]
+        for trial in trials:
+            changed = [group for group in winner if trial.widths[group] != winner[group]]
+            assert changed == [trial.origin.removeprefix("narrow ")]
+            assert trial.widths[changed[0]] < winner[changed[0]]
+        winner = dict(max(trials, key=lambda trial: (trial.score, -trial.latency.ns)).widths)
+
+
+def test_each_proposal_is_the_widest_that_meets_the_step() -> None:
+    problem = problem_of(share=0.5)
+    first = NetAdapt(problem.space(), NetAdaptConfig(reduction=0.05)).ask()
+    assert {proposal.origin for proposal in first} == {f"narrow {group}" for group in problem.space().free}
+    for proposal in first:
+        group = proposal.origin.removeprefix("narrow ")
+        assert proposal.widths[group] == 32  # 48 saves 16 of 512 channels, less than 5 %
+        assert problem.latency.predict(proposal.widths).ns <= 0.95 * DENSE_NS
+
+
+def test_a_killed_search_resumes_as_if_never_killed(tmp_path) -> None:
+    whole = run_search(problem_of(), NetAdapt(problem_of().space(), NetAdaptConfig()))
+    journal = Journal(tmp_path / "trials.jsonl")
+    killed = NetAdapt(problem_of().space(), NetAdaptConfig())
+    with pytest.raises(KeyboardInterrupt):
+        run_search(problem_of(), killed, journal=KilledJournal(journal.path, 13))
+    again = problem_of()
+    resumed = run_search(again, NetAdapt(again.space(), NetAdaptConfig()), journal=journal)
+    assert comparable(resumed) == comparable(whole)
+    assert len(again.evaluator.scored) == len(whole.trials) - 13
+
+
+@pytest.mark.parametrize("changes", [{"reduction": 0.0}, {"decay": 1.5}, {"least": 0.0}])
+def test_a_config_without_meaning_is_refused(changes: dict[str, float]) -> None:
+    with pytest.raises(InvalidOptionError, match="must be above 0"):
+        NetAdaptConfig(**changes)
