@@ -6,6 +6,7 @@ from tailor.search.bee_colony import BeeColony, BeeColonyConfig
 from tailor.search.evolution import Evolution, EvolutionConfig
 from tailor.search.greedy import Greedy
 from tailor.search.journal import Journal
+from tailor.search.knapsack import Knapsack, KnapsackConfig
 from tailor.search.netadapt import NetAdapt, NetAdaptConfig
 from tailor.search.optimum import Optimum, OptimumConfig
 from tailor.search.problem import Progress, SearchProblem, SearchResult, run_search
@@ -24,6 +25,8 @@ __all__ = [
     "EvolutionConfig",
     "Greedy",
     "Journal",
+    "Knapsack",
+    "KnapsackConfig",
     "NetAdapt",
     "NetAdaptConfig",
     "Optimum",

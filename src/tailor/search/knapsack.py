@@ -1,0 +1,164 @@
+"""The group knapsack of HALP and SP-LAMP: layers priced by their outputs, prices taken anew at every step."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tailor.errors import BudgetUnreachableError, InvalidOptionError
+from tailor.latency.factors import Factors
+from tailor.latency.frozen import FrozenModel, frozen_factors
+from tailor.protocols import Proposal
+from tailor.records import Trial
+from tailor.search.space import SearchSpace
+from tailor.solver import WidthProblem, solve_front
+from tailor.solver.heuristic import ordered_knapsack
+from tailor.spec import Widths
+
+__all__ = ["SOLVERS", "Knapsack", "KnapsackConfig", "knapsack_step"]
+
+SOLVERS = ("exact", "heuristic")
+_BINS = 20_000  # of the heuristic's table over the capacity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnapsackConfig:
+    """How the limit is approached, and by which solver.
+
+    `steps` limits fall geometrically from the dense latency, prices are re-calibrated to the widths of the step before
+    (HALP: 30; one step overshoots, since narrower inputs make everything cheaper than its frozen price). `structures`
+    further answers at limits that are each tighter by `ladder`, so that one of them keeps the budget as measured.
+    """
+
+    steps: int = 30
+    solver: str = "exact"
+    structures: int = 8
+    ladder: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "structures"):
+            value = getattr(self, name)
+            if value < 1:
+                raise InvalidOptionError(f"{name} must be at least 1, not {value}", value=value)
+        if self.solver not in SOLVERS:
+            message = f"solver must be one of {', '.join(SOLVERS)}, not {self.solver!r}"
+            raise InvalidOptionError(message, value=self.solver)
+        if not 0 < self.ladder < 1:
+            raise InvalidOptionError(f"ladder must be between 0 and 1, not {self.ladder}", value=self.ladder)
+
+
+class Knapsack:
+    """Proposes what the knapsack takes at the limit, and at slightly tighter ones.
+
+    `values` maps each group to the value of each of its candidates, in order.
+    """
+
+    def __init__(
+        self, space: SearchSpace, values: Mapping[str, tuple[float, ...]], model: FrozenModel, config: KnapsackConfig
+    ) -> None:
+        self._space = space
+        self._values = values
+        self._model = model
+        self._config = config
+        self._asked: tuple[Proposal, ...] | None = None
+        self._done = False
+
+    @property
+    def planned(self) -> int:
+        """As many as there are distinct ones."""
+        return len(self._proposals())
+
+    @property
+    def description(self) -> str:
+        """Name and options."""
+        return f"knapsack, {self._config}"
+
+    def ask(self) -> tuple[Proposal, ...]:
+        """The structures, the widest first; empty once they were told."""
+        return () if self._done else self._proposals()
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """All was said at once."""
+        self._done = True
+
+    def _proposals(self) -> tuple[Proposal, ...]:
+        if self._asked is None:
+            limits = [self._space.limit_ns * (1 - self._config.ladder * n) for n in range(self._config.structures)]
+            found = dict.fromkeys(self._descended(limit) for limit in limits)
+            self._asked = tuple(Proposal(widths=widths, origin="knapsack", cycle=0) for widths in found)
+        return self._asked
+
+    def _descended(self, limit_ns: float) -> Widths:
+        """From the dense network down to the limit; widths never grow again."""
+        space, steps = self._space, self._config.steps
+        widths = Widths({group: own[-1] for group, own in space.candidates.items()})
+        dense_ns = space.latency_ns(widths)
+        for step in range(1, steps + 1):
+            target = dense_ns ** (1 - step / steps) * limit_ns ** (step / steps)
+            widths = self._step(widths, target)
+        while space.latency_ns(widths) > limit_ns:  # what a last step's frozen prices were off
+            narrower = self._step(widths, limit_ns)
+            if narrower == widths:
+                return space.narrowest
+            widths = narrower
+        return widths
+
+    def _step(self, widths: Widths, target_ns: float) -> Widths:
+        left = {g: tuple(w for w in own if w <= widths[g]) for g, own in self._space.candidates.items()}
+        values = {group: self._values[group][: len(own)] for group, own in left.items()}
+        factors = frozen_factors(self._model, left, widths)
+        try:
+            return knapsack_step(left, values, factors, round(target_ns), solver=self._config.solver)
+        except BudgetUnreachableError:
+            return self._space.narrowest
+
+
+def knapsack_step(
+    candidates: Mapping[str, tuple[int, ...]],
+    values: Mapping[str, tuple[float, ...]],
+    factors: Factors,
+    limit_ns: int,
+    *,
+    solver: str,
+) -> Widths:
+    """The most valuable widths by prices of one group each.
+
+    Raises:
+        BudgetUnreachableError: naming the smallest latency that can be reached.
+    """
+    problem = WidthProblem(candidates=candidates, values=values, factors=factors)
+    if solver == "exact":
+        return solve_front(problem).best(limit_ns).widths
+    return _by_heuristic(problem, limit_ns)
+
+
+def _by_heuristic(problem: WidthProblem, limit_ns: int) -> Widths:
+    """HALP's own knapsack; the narrowest candidate of every group is kept whatever it costs, as its code means to."""
+    narrowest = {group: own[0] for group, own in problem.candidates.items()}
+    prices = {term.groups[0]: term.ns for term in problem.factors.terms}
+    room = limit_ns - problem.latency_ns(narrowest)
+    if room < 0:
+        raise BudgetUnreachableError(
+            f"no choice of widths reaches {limit_ns / 1e6:.3f} ms; the narrowest takes "
+            f"{problem.latency_ns(narrowest) / 1e6:.3f} ms",
+            value=problem.latency_ns(narrowest),
+        )
+    bin_ns = max(1, room // _BINS)
+    groups = [group for group in problem.free if group in prices]
+    values = [_rises(problem.values[group]) for group in groups]
+    costs = [_costs(prices[group], problem.candidates[group], bin_ns) for group in groups]
+    counts = dict(zip(groups, ordered_knapsack(values, costs, room // bin_ns), strict=True))
+    free = {group: own[-1] for group, own in problem.candidates.items() if group not in counts}  # costs nothing
+    return Widths({**narrowest, **free, **{g: problem.candidates[g][count] for g, count in counts.items()}})
+
+
+def _rises(values: Sequence[float]) -> list[float]:
+    return [after - before for before, after in itertools.pairwise(values)]
+
+
+def _costs(prices: Mapping[tuple[int, ...], int], widths: Sequence[int], bin_ns: int) -> list[int]:
+    """What each further candidate costs, in bins, rounded up so that their sum keeps the limit."""
+    return [
+        -((prices[(before,)] - prices[(after,)]) // bin_ns) for before, after in itertools.pairwise(widths)
+    ]
