@@ -175,7 +175,7 @@ def repeat(case: Case, raw: Raw) -> Raw:
 def judge(case: Case, raw: Raw) -> dict[str, Any]:
     """Fit the latency model to what the profile measured, and compare every way of predicting the unseen networks."""
     graph, surveyed = raw.graph, raw.survey
-    fit = fit_latency(graph, surveyed.lone, surveyed.probed, surveyed.dense_ns, seed=0)
+    fit = fit_latency(graph, surveyed.lone, surveyed.probed, surveyed.dense_ns, batch_size=case.batch, seed=0)
     unseen = list(raw.measured)
     ns = np.array([raw.truth(widths)[0] for widths in unseen], dtype=float)
     told = [latency_of(fit).predict(widths) for widths in unseen]

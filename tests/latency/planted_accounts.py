@@ -17,12 +17,13 @@ GRAPH = chain([48, 64, 96, 128, 128, 128])
 
 
 def megabytes(graph: ChannelGraph, widths: Widths) -> float:
-    """Weights of the network in 4-byte numbers."""
-    return sum(4e-6 * x.inputs.size(widths) * x.outputs.size(widths) * math.prod(x.shape.kernel) for x in graph.layers)
+    """Weights of the network and all it writes, in 4-byte numbers."""
+    weights = sum(x.inputs.size(widths) * x.outputs.size(widths) * math.prod(x.shape.kernel) for x in graph.layers)
+    return 4e-6 * (weights + sum(x.outputs.size(widths) * math.prod(x.shape.output_spatial) for x in graph.layers))
 
 
 def layer_truth(layer: Layer, widths: Widths, weights: float) -> float:
-    """One layer inside a network: another kernel for inputs that are no multiple of 8, weights beyond 1 to 2 MB."""
+    """One layer inside a network: another kernel for inputs that are no multiple of 8, data beyond 1 to 2 MB."""
     inputs, outputs = layer.inputs.size(widths), layer.outputs.size(widths)
     work = 0.02 * 9 * math.prod(layer.shape.spatial) * padded(outputs)
     kernel = 3_000 + work * (inputs if inputs == 3 or inputs % 8 == 0 else 1.7 * inputs)

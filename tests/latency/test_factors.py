@@ -85,10 +85,10 @@ def test_around_a_network_the_factors_are_the_models_own_prediction() -> None:
 
 
 def test_as_long_as_the_caches_are_as_full_the_factors_are_the_model() -> None:
-    """Below half a megabyte no weights are fetched; a dense network around tells a narrow one as if they were."""
-    small = {group: tuple(width for width in widths if width <= 48) for group, widths in CANDIDATES.items()}
+    """Below half a megabyte nothing is fetched; a dense network around tells a narrow one as if they were."""
+    small = {group: tuple(width for width in widths if width <= 32) for group, widths in CANDIDATES.items()}
     factors = SURFACES.factors(small, Widths(dict.fromkeys(small, 32)))
-    assert SURFACES.megabytes(Widths(dict.fromkeys(small, 48))) < 0.5
+    assert SURFACES.megabytes(Widths(dict.fromkeys(small, 32))) < 0.5
     for widths in drawn(small):
         assert factors.total_ns(widths) == pytest.approx(SURFACES.predict(widths).ns, abs=len(factors.terms) + 1)
     full = SURFACES.factors(CANDIDATES, GRAPH.dense_widths)

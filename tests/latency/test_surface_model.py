@@ -18,8 +18,13 @@ FITTED = fit_surfaces(GRAPH, accounted(), dense_ns=round(accounted_truth(GRAPH, 
 SHAPE = GRAPH.layers[4].shape  # 3 x 3 on 8 x 8
 
 
+def megabytes(inputs: int, outputs: int) -> float:
+    """Weights of the one layer, and what its two calls write."""
+    return 4e-6 * (9 * inputs * outputs + 2 * 64 * outputs)
+
+
 def one_layer(**changes: object) -> SurfaceLatency:
-    """2 ns per input and output where the inputs are even, else 3; 0.5 ns more once weights are beyond 2 MB."""
+    """2 ns per input and output where the inputs are even, else 3; 0.5 ns more once its data are beyond 2 MB."""
     even = Surface(coefficients={"product 1 1": 2.0, "fetched 1 1": 0.5, "fetched 2 1": 0.0})
     rule = Rule(axis="inputs", question="multiple of", number=2)
     odd = Surface(coefficients={"product 1 1": 3.0})
@@ -29,7 +34,7 @@ def one_layer(**changes: object) -> SurfaceLatency:
     )
     terms = SurfaceTerms(
         layers=(layer,), surfaces=(Surface(rule=rule, yes=even, no=odd),),
-        scales=(10.0,), traffic_ns=0.25, footprint_ns=(0.0, 100.0, 0.0, 0.0, 0.0, 0.0, 0.0), constant_ns=1_000.0,
+        scales=(10.0,), traffic_ns=0.25, footprint_ns=(0.0, 100.0, *[0.0] * 7), constant_ns=1_000.0,
         overhead_ns=0.0, dense_ns=1, bands=(ErrorBand(ns=100_000, q90=0.5), ErrorBand(ns=900_000_000, q90=0.1)),
         narrowest={"a": 4, "b": 4},
     )
@@ -41,10 +46,11 @@ def test_a_price_is_counted_by_hand() -> None:
     assert one_layer().predict(Widths({"a": 10, "b": 20})).ns == 1_000 + 10 * 2 * 200 + traffic * 20
     assert one_layer().predict(Widths({"a": 11, "b": 20})).ns == 1_000 + 10 * 3 * 220 + traffic * 20
     large = one_layer().predict(Widths({"a": 200, "b": 300}))
-    megabytes = 4e-6 * 60_000 * 9  # 2.16: the step from 1 to 2 is crossed, that from 2 to 4 is begun and free
-    assert large.ns == pytest.approx(1_000 + 10 * 2.5 * 60_000 + traffic * 300 + 100 * megabytes, abs=1)
-    half = one_layer().predict(Widths({"a": 100, "b": 416}))  # 1.4976 MB
-    fetched = 0.4976 * (10 * 0.5 * 41_600 + 100 * 1.4976)
+    size = megabytes(200, 300)  # 2.31: the step from 1 to 2 is crossed, that from 2 to 4 is begun and free
+    assert large.ns == pytest.approx(1_000 + 10 * 2.5 * 60_000 + traffic * 300 + 100 * size, abs=1)
+    half = one_layer().predict(Widths({"a": 100, "b": 416}))
+    size = megabytes(100, 416)  # 1.71
+    fetched = (size - 1) * (10 * 0.5 * 41_600 + 100 * size)
     assert half.ns == pytest.approx(1_000 + 10 * 2 * 41_600 + traffic * 416 + fetched, abs=1)
 
 
@@ -52,8 +58,9 @@ def test_elements_and_weights_count_calls_kernels_and_kinds() -> None:
     layer = one_layer().terms.layers[0]
     assert layer.elements(10) == 2 * 10 * 64
     assert replace(layer, shape=replace(SHAPE, kind="linear")).elements(10) == 20
-    assert layer.megabytes(10, 20) == pytest.approx(4e-6 * 200 * 9)
-    assert replace(layer, shape=replace(SHAPE, groups=4)).megabytes(10, 20) == 0
+    assert layer.megabytes(10, 20) == pytest.approx(megabytes(10, 20))
+    assert replace(layer, shape=replace(SHAPE, groups=4)).megabytes(10, 20) == pytest.approx(4e-6 * 2 * 20 * 64)
+    assert replace(layer, batch_size=3).megabytes(10, 20) == pytest.approx(4e-6 * (1_800 + 3 * 2 * 20 * 64))
 
 
 def test_a_prediction_is_the_constant_and_its_layers_around_itself() -> None:
@@ -71,10 +78,10 @@ def test_a_prediction_is_the_constant_and_its_layers_around_itself() -> None:
 def test_the_network_around_a_layer_fills_the_caches() -> None:
     latency = one_layer()
     small, large = Widths({"a": 10, "b": 20}), Widths({"a": 200, "b": 300})
-    assert latency.layer_ns(0, 10, 20, small) + 10 * 0.5 * 200 + 100 * 4e-6 * 200 * 9 == pytest.approx(
+    assert latency.layer_ns(0, 10, 20, small) + 10 * 0.5 * 200 + 100 * megabytes(10, 20) == pytest.approx(
         latency.layer_ns(0, 10, 20, large)
     )
-    assert latency.megabytes(large) == pytest.approx(2.16)
+    assert latency.megabytes(large) == pytest.approx(megabytes(200, 300))
 
 
 def test_the_interval_is_that_of_networks_as_slow() -> None:

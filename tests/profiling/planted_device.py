@@ -12,6 +12,7 @@ from tailor.protocols import Subject
 from tailor.records import Environment, Measurement, NodeTime, TimingSettings
 
 BLOCK = 8
+AREA = 144  # outputs per channel: every planted network keeps its 12 x 12
 
 
 def padded(count: int) -> int:
@@ -75,8 +76,8 @@ class PlantedDevice:
 class PlantedAccountant(PlantedDevice):
     """A device whose networks take more than their layers alone, and whose engine accounts for every node.
 
-    Inside a network, inputs that are no multiple of 8 need another kernel, and weights beyond half a megabyte are
-    fetched at a price. Accounting makes every node longer by `OVERHEAD` ns.
+    Inside a network, inputs that are no multiple of 8 need another kernel, and what lies beyond half a megabyte of
+    weights and activations makes weights dearer. Accounting makes every node longer by `OVERHEAD` ns.
     """
 
     OVERHEAD = 400.0
@@ -89,8 +90,9 @@ class PlantedAccountant(PlantedDevice):
 
     def nodes(self, module: nn.Module) -> list[NodeTime]:
         """The network's parts in order: convolutions and linear layers by name, norms as work of no layer."""
-        weights = 4e-6 * sum(p.numel() for p in module.parameters())
-        fetched = 12 * min(max(2 * (weights - 0.5), 0.0), 1.0)
+        written = AREA * sum(part.out_channels for part in module.modules() if isinstance(part, nn.Conv2d))
+        megabytes = 4e-6 * (written + sum(p.numel() for p in module.parameters()))
+        fetched = 12 * min(max(2 * (megabytes - 0.5), 0.0), 1.0)
         found = []
         for name, part in module.named_modules():
             if isinstance(part, nn.Conv2d):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tailor.engines.onnx_names import NodeOwners
-from tailor.engines.runtime import settle
+from tailor.engines.runtime import middle_mean, settle
 from tailor.records import NodeTime
 
 __all__ = ["node_times", "profiled_nodes"]
@@ -59,16 +59,10 @@ def node_times(events: Sequence[Mapping[str, Any]], owners: NodeOwners, calls: i
             layer=_layer(node, kinds[node], owners),
             kind=kinds[node],
             kernel=f"{kinds[node]} NCHWc" if "_nchwc" in node else kinds[node],
-            ns=1000 * _middle_mean(durations[-calls:]),
+            ns=1000 * middle_mean(durations[-calls:]),
         )
         for node, durations in spent.items()
     )
-
-
-def _middle_mean(values: Sequence[int]) -> float:
-    cut = len(values) // 4
-    middle = sorted(values)[cut : len(values) - cut]
-    return sum(middle) / len(middle)
 
 
 def _layer(node: str, kind: str, owners: NodeOwners) -> str | None:

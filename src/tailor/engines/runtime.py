@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from tailor.calling import FORWARD_ERRORS
 from tailor.records import NodeTime
 from tailor.spec import Target
 
-__all__ = ["SUBJECT_ERRORS", "Prepared", "Runtime", "settle"]
+__all__ = ["SUBJECT_ERRORS", "Prepared", "Runtime", "middle_mean", "settle"]
 
 # What a model may raise when it runs here; RuntimeError includes running out of device memory.
 SUBJECT_ERRORS: tuple[type[Exception], ...] = (*FORWARD_ERRORS, MemoryError)
@@ -30,6 +30,13 @@ def settle(call: Callable[[], object]) -> None:
         call()
         if time.perf_counter() - started > _SETTLING_SECONDS:
             break
+
+
+def middle_mean(values: Sequence[float]) -> float:
+    """The mean of the middle half: one call that something disturbed does not count."""
+    cut = len(values) // 4
+    middle = sorted(values)[cut : len(values) - cut]
+    return sum(middle) / len(middle)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

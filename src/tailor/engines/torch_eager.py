@@ -13,7 +13,7 @@ from torch import nn
 
 from tailor.calling import output_tensors
 from tailor.engines.placement import Placement
-from tailor.engines.runtime import SUBJECT_ERRORS, Prepared, settle
+from tailor.engines.runtime import SUBJECT_ERRORS, Prepared, middle_mean, settle
 from tailor.engines.torch_state import numerics, torch_facts
 from tailor.engines.torch_threads import torch_threads
 from tailor.records import NodeTime
@@ -69,9 +69,9 @@ class TorchEager:
 def _layer_times(
     module: nn.Module, call: Callable[[], object], sync: Callable[[], None], calls: int
 ) -> tuple[NodeTime, ...]:
-    """Mean ns of every leaf module by clock readings before and after it; what no leaf does is not listed."""
+    """ns of every leaf module per call by clock readings before and after it; what no leaf does is not listed."""
     leaves = {name: part for name, part in module.named_modules() if not any(part.children())}
-    spent = dict.fromkeys(leaves, 0)
+    spent: list[dict[str, int]] = []
     started = dict.fromkeys(leaves, 0)
 
     def before(name: str) -> Callable[..., None]:
@@ -84,7 +84,7 @@ def _layer_times(
     def after(name: str) -> Callable[..., None]:
         def read(*_: object) -> None:
             sync()
-            spent[name] += time.perf_counter_ns() - started[name]
+            spent[-1][name] += time.perf_counter_ns() - started[name]
 
         return read
 
@@ -92,14 +92,19 @@ def _layer_times(
     handles = [part.register_forward_pre_hook(before(name)) for name, part in leaves.items()]
     handles += [part.register_forward_hook(after(name)) for name, part in leaves.items()]
     try:
-        call()
-        spent.update(dict.fromkeys(leaves, 0))
-        for _ in range(calls):
+        for _ in range(calls + 1):
+            spent.append(dict.fromkeys(leaves, 0))
             call()
     finally:
         for handle in handles:
             handle.remove()
     return tuple(
-        NodeTime(name=name, layer=name, kind=type(part).__name__, kernel="", ns=spent[name] / calls)
+        NodeTime(
+            name=name,
+            layer=name,
+            kind=type(part).__name__,
+            kernel="",
+            ns=middle_mean([one[name] for one in spent[1:]]),  # the first call met the hooks for the first time
+        )
         for name, part in leaves.items()
     )

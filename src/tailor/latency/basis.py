@@ -1,7 +1,7 @@
-"""What the latency of one layer may be made of: padded channels, products, alignment, and weights out of the cache.
+"""What the latency of one layer may be made of: padded channels, products, alignment, and data out of the cache.
 
 Kernels pad channels to their block, jump to another implementation at counts that are no multiple of it, and wait for
-weights once the network's weights outgrow a cache. Every term is non-negative and grows with the channels, so that
+weights once the network's working set outgrows a cache. Every term is non-negative and grows with the channels, so that
 a non-negative combination of them is a believable latency wherever it is asked.
 """
 
@@ -23,8 +23,8 @@ _PAIRS = (
     (16, 16), (16, 32), (16, 48), (16, 64), (32, 32), (64, 16), (64, 64),
 )  # blocks of inputs and outputs whose padded product is tried: no kernel uses them all
 _ALIGNMENTS = (4, 16)
-# Megabytes of weights over which the cost of fetching one rises: from inside a core's cache to main memory.
-FOOTPRINT_STEPS = ((0.5, 1.0), (1.0, 2.0), (2.0, 4.0), (4.0, 8.0), (8.0, 16.0), (16.0, 32.0), (32.0, 64.0))
+# Megabytes of weights and activations over which the cost of fetching a weight rises: from a core's cache to memory.
+FOOTPRINT_STEPS = tuple((0.5 * 2**step, 1.0 * 2**step) for step in range(9))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Term:
     "constant" · "outputs": padded outputs · "inputs": padded inputs · "product": padded inputs x padded outputs ·
     "odd outputs", "odd inputs": the channels where they are no multiple of the block, else 0 · "odd in product",
     "odd out product", "even in product": inputs x outputs where the inputs (outputs) are no (are a) multiple ·
-    "even product": where both are · "fetched": inputs x outputs times how far the network's weights have left a cache.
+    "even product": where both are · "fetched": inputs x outputs times how far the working set has left a cache.
     """
 
     kind: str
@@ -75,7 +75,7 @@ DENSE_TERMS: tuple[Term, ...] = (*DEPTHWISE_TERMS, *_both())
 def term_values(terms: Sequence[Term], inputs: FloatArray, outputs: FloatArray, megabytes: FloatArray) -> FloatArray:
     """Every term at every sample, shape [samples, terms].
 
-    `inputs` and `outputs` are channel counts, `megabytes` the weights of the whole network, each of shape [samples].
+    `inputs` and `outputs` are channel counts, `megabytes` the working set of the whole network, of shape [samples].
     """
     return np.stack([_value(term, inputs, outputs, megabytes) for term in terms], axis=1)
 

@@ -71,7 +71,7 @@ class Surface:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Samples:
-    """What layers of one kind took: arrays of shape [samples]; `megabytes` are the weights of the network around."""
+    """What layers of one kind took: arrays of shape [samples]; `megabytes` are the network's working set."""
 
     inputs: FloatArray
     outputs: FloatArray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ _OUTLIER = 0.05
 _ROUNDS = 4
 _LARGEST_COMMON = 1.3  # an engine's account may leave out what takes a little, not what takes a third
 _BANDS = 3
+_COVERED = 0.9  # of unseen networks that are to lie within the interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ class _Problem:
 
 
 def fit_surfaces(
-    graph: ChannelGraph, networks: Sequence[AccountedNetwork], *, dense_ns: int, seed: int = 0
+    graph: ChannelGraph, networks: Sequence[AccountedNetwork], *, dense_ns: int, batch_size: int = 1, seed: int = 0
 ) -> SurfaceFit:
     """Surfaces per kind of layer from the accounts, then factors from the latencies; error by 5-fold hold-out.
 
@@ -91,7 +93,7 @@ def fit_surfaces(
         )
     ns = np.array([float(network.ns) for network in networks])
     overhead = node_overhead([network.account for network in networks], ns)
-    problem = _problem(graph, networks, ns, overhead)
+    problem = _problem(graph, networks, ns, overhead, batch_size)
     fold_of = _folds(len(networks), seed)
     held_out = np.empty_like(ns)
     for fold in range(_FOLDS):
@@ -122,9 +124,9 @@ def fit_surfaces(
 
 
 def _problem(
-    graph: ChannelGraph, networks: Sequence[AccountedNetwork], ns: FloatArray, overhead: float
+    graph: ChannelGraph, networks: Sequence[AccountedNetwork], ns: FloatArray, overhead: float, batch_size: int
 ) -> _Problem:
-    layers = _layers(graph)
+    layers = _layers(graph, batch_size)
     inputs = np.array([[layer.inputs.size(n.widths) for layer in layers] for n in networks], dtype=float)
     outputs = np.array([[layer.outputs.size(n.widths) for layer in layers] for n in networks], dtype=float)
     spent = np.array(
@@ -134,20 +136,26 @@ def _problem(
         ]
     )
     written = np.array([[layer.elements(1) for layer in layers]], dtype=float)
-    weights = np.array([[layer.megabytes(1, 1) for layer in layers]])
     return _Problem(
         layers=layers,
         inputs=inputs,
         outputs=outputs,
         spent=spent,
         elements=(outputs * written).sum(axis=1),
-        megabytes=(inputs * outputs * weights).sum(axis=1),
+        megabytes=_megabytes(layers, networks),
         ns=ns,
         trust=np.array([_MODEL_ERROR / np.hypot(_MODEL_ERROR, network.noise) for network in networks]),
     )
 
 
-def _layers(graph: ChannelGraph) -> tuple[SurfaceLayer, ...]:
+def _megabytes(layers: Sequence[SurfaceLayer], networks: Sequence[AccountedNetwork]) -> FloatArray:
+    """Every network's working set."""
+    return np.array(
+        [sum(x.megabytes(x.inputs.size(n.widths), x.outputs.size(n.widths)) for x in layers) for n in networks]
+    )
+
+
+def _layers(graph: ChannelGraph, batch_size: int) -> tuple[SurfaceLayer, ...]:
     streams = {group.name for group in graph.groups if group.residual}
     kinds: dict[object, int] = {}
 
@@ -163,6 +171,7 @@ def _layers(graph: ChannelGraph) -> tuple[SurfaceLayer, ...]:
             outputs=layer.outputs,
             calls=layer.calls,
             surface=kind(layer),
+            batch_size=batch_size,
         )
         for layer in graph.layers
     )
@@ -220,11 +229,15 @@ def _factors(problem: _Problem, design: FloatArray, rows: BoolArray) -> FloatArr
 
 
 def _bands(predicted: FloatArray, ns: FloatArray) -> tuple[ErrorBand, ...]:
-    """The held-out error of the fast, the middle and the slow networks: small ones are told less exactly."""
+    """The held-out error of the fast, the middle and the slow networks: small ones are told less exactly.
+
+    The quantile is that of split conformal prediction, ceil(0.9 (n + 1)) of n: a plain one of few errors is too small.
+    """
     bands = []
     for part in np.array_split(np.argsort(ns), _BANDS):
         errors = np.abs(predicted[part] / ns[part] - 1)
-        bands.append(ErrorBand(ns=round(float(ns[part].max())), q90=float(np.quantile(errors, 0.9))))
+        place = min(math.ceil(_COVERED * (len(part) + 1)), len(part)) - 1
+        bands.append(ErrorBand(ns=round(float(ns[part].max())), q90=float(np.sort(errors)[place])))
     return tuple(bands)
 
 

@@ -1,8 +1,9 @@
 """Predicts a whole network's latency from surfaces: what each layer takes inside networks, over its channel counts.
 
 The total is the sum of the layers' surfaces, each kind of layer scaled by a factor near 1, plus what touches every
-activation, a constant, and what it costs that the network's weights outgrow the caches. Surfaces come from the engine's
-own account of whole networks of random widths, the factors from their measured latency (see `surface_fitting`).
+activation, a constant, and what it costs that weights and activations together outgrow the caches. Surfaces come from
+the engine's own account of whole networks of random widths, the factors from their measured latency (see
+`surface_fitting`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ __all__ = ["ErrorBand", "SurfaceLatency", "SurfaceLayer", "SurfaceTerms"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurfaceLayer:
-    """One layer of the network: whose widths it reads, and which surface prices it."""
+    """One layer of the network: whose widths it reads, which surface prices it, and how many samples run at once."""
 
     name: str
     shape: LayerShape
@@ -32,16 +33,16 @@ class SurfaceLayer:
     outputs: Axis
     calls: int
     surface: int
+    batch_size: int = 1
 
     def elements(self, outputs: int) -> int:
         """Elements that its calls write, for one sample."""
         return self.calls * outputs * (1 if self.shape.kind == "linear" else math.prod(self.shape.output_spatial))
 
     def megabytes(self, inputs: int, outputs: int) -> float:
-        """Its weights as 4-byte numbers; those of grouped layers are too few to count."""
-        if self.shape.groups > 1:
-            return 0.0
-        return 4e-6 * inputs * outputs * math.prod(self.shape.kernel)
+        """What its calls bring into the caches: its weights and all that it writes, as 4-byte numbers."""
+        weights = inputs * outputs * math.prod(self.shape.kernel) if self.shape.groups == 1 else 0  # too few to count
+        return 4e-6 * (weights + self.batch_size * self.elements(outputs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +58,8 @@ class SurfaceTerms:
     """Everything a surface model knows; plain data, stored in profile.json.
 
     `scales` has one factor per surface; `traffic_ns` is the cost per element written; `footprint_ns` the cost per
-    megabyte of weights for each step in `basis.FOOTPRINT_STEPS`; `overhead_ns` what the engine's account cost per
-    node and was taken off; `narrowest` the smallest width per group that was measured: below it, it extrapolates.
+    megabyte of the working set for each step in `basis.FOOTPRINT_STEPS`; `overhead_ns` what the engine's account cost
+    per node and was taken off; `narrowest` the smallest width per group that was measured: below it, it extrapolates.
     """
 
     layers: tuple[SurfaceLayer, ...]
@@ -75,7 +76,7 @@ class SurfaceTerms:
 
 @dataclass(frozen=True, slots=True)
 class _Price:
-    """One layer at given sizes: ns with all weights in the nearest cache, and ns for each footprint step crossed."""
+    """One layer at given sizes: ns with all data in the nearest cache, and ns for each footprint step crossed."""
 
     ns: float
     steps: tuple[float, ...]
@@ -136,7 +137,7 @@ class SurfaceLatency:
         return price.ns + sum(fetched)
 
     def megabytes(self, widths: Widths) -> float:
-        """Weights of the network."""
+        """The network's working set: weights and everything written."""
         return sum(x.megabytes(x.inputs.size(widths), x.outputs.size(widths)) for x in self.terms.layers)
 
     def _price(self, index: int, in_channels: int, out_channels: int) -> _Price:

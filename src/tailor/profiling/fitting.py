@@ -29,7 +29,7 @@ class FittedLatency:
 
 
 def fit_latency(
-    graph: ChannelGraph, lone: Mapping[str, LoneLayer], probed: Probed, dense_ns: int, seed: int
+    graph: ChannelGraph, lone: Mapping[str, LoneLayer], probed: Probed, dense_ns: int, *, batch_size: int, seed: int
 ) -> FittedLatency:
     """Fit both models to the same networks and keep the one whose held-out predictions are closer on average."""
     samples = [(widths, round(found.ratio * dense_ns), found.noise) for widths, found in probed.times.items()]
@@ -50,7 +50,7 @@ def fit_latency(
     ]
     if len(accounted) < max(FEWEST_NETWORKS, _ACCOUNTED_SHARE * len(samples)):
         return best
-    fit = fit_surfaces(graph, accounted, dense_ns=dense_ns, seed=seed)
+    fit = fit_surfaces(graph, accounted, dense_ns=dense_ns, batch_size=batch_size, seed=seed)
     if fit.error.mean >= best.error.mean:
         return best
     return FittedLatency(

@@ -87,7 +87,9 @@ def conclude(
     """
     started = time.perf_counter()
     dense = surveyed.dense
-    fit = fit_latency(graph, surveyed.lone, surveyed.probed, surveyed.dense_ns, probes.seed)
+    fit = fit_latency(
+        graph, surveyed.lone, surveyed.probed, surveyed.dense_ns, batch_size=target.batch_size, seed=probes.seed
+    )
     candidates = surveyed.candidates
     if fit.surfaces is not None:
         latency = SurfaceLatency(fit.surfaces)
