@@ -22,7 +22,7 @@ from tailor.timing import ratio_interval
 __all__ = ["MeasuredLatency", "NetworkTime", "NetworkTimer", "TimedNetworks", "build_widths"]
 
 _DENSE_COPIES = 2  # instances of the dense network in every session: their mean is the reference
-_ACCOUNT_SECONDS = 0.05  # of running for one network's account
+_ACCOUNT_SECONDS = 0.12  # of running for one network's account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
