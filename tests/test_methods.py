@@ -6,11 +6,39 @@ import numpy as np
 import pytest
 
 from tailor.errors import CutError, InvalidOptionError, NothingToPruneError, UnknownNameError
-from tailor.methods import METHODS, candidate_widths, method_named, strategy_of
+from tailor.importance import rank
+from tailor.latency.factors import factors_of
+from tailor.methods import METHODS, Ground, candidate_widths, method_named, resized, strategy_of
 from tailor.protocols import Strategy
 from tailor.records import Estimate
 from tailor.search import EvolutionConfig, SearchSpace
-from tailor.spec import ChannelGraph, ChannelGroup
+from tailor.spec import Axis, ChannelGraph, ChannelGroup
+
+
+@dataclasses.dataclass(frozen=True)
+class WritingLayer:
+    inputs: Axis
+    outputs: Axis
+
+
+class ChannelLatency:
+    """A nanosecond per channel that a group's layer writes."""
+
+    priced_layers = tuple(
+        WritingLayer(Axis(fixed=1), Axis(fixed=0, terms=((group, 1),))) for group in ("inner", "stream", "fc")
+    )
+    constant_ns = 0.0
+
+    def layer_ns(self, index, in_channels, out_channels, around):
+        return float(out_channels)
+
+    def predict(self, widths):
+        ns = sum(widths.values())
+        return Estimate(ns=ns, low_ns=ns, high_ns=ns)
+
+    def factors(self, candidates, around):
+        return factors_of(self, candidates, around)
+
 
 GRAPH = ChannelGraph(
     groups=(
@@ -21,6 +49,7 @@ GRAPH = ChannelGraph(
     layers=(),
     tensors=(),
 )
+GROUND = Ground(graph=GRAPH, latency=ChannelLatency(), values={})
 PROFILED = {"inner": (8, 16, 32), "stream": (32, 64), "fc": (10,)}
 
 
@@ -38,20 +67,28 @@ def test_lacp_is_the_papers():
 def test_the_control_differs_from_lacp_only_in_its_search():
     lacp, control = method_named("lacp"), method_named("random")
     assert dataclasses.replace(control, name=lacp.name, summary=lacp.summary, search=lacp.search) == lacp
-    space = SearchSpace({"inner": (8, 16)}, FlatLatency(), 1)
-    assert strategy_of(control, space, seed=0).planned == strategy_of(lacp, space, seed=0).planned == 300
+    space = SearchSpace({"inner": (8, 16)}, ChannelLatency(), 90)
+    planned = {strategy_of(method, space, GROUND, seed=0).planned for method in (lacp, control)}
+    assert planned == {300}
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_makes_its_strategy(name):
-    strategy: Strategy = strategy_of(method_named(name), SearchSpace(PROFILED, FlatLatency(), 1), seed=0)
+    method = method_named(name)
+    candidates = candidate_widths(GRAPH, PROFILED, method)
+    ranking = rank(None, GRAPH, lambda model, group: np.arange(group.width, dtype=float))
+    ground = Ground(graph=GRAPH, latency=ChannelLatency(), values=ranking.values(candidates, scale=method.scale))
+    strategy: Strategy = strategy_of(method, SearchSpace(candidates, ChannelLatency(), 90), ground, seed=0)
     assert strategy.ask()
+    assert strategy.ask() == strategy.ask()
+    for proposal in strategy.ask():
+        GRAPH.check(proposal.widths)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("auto", "no method 'auto'; known are lacp, random"),
+        ("auto", "no method 'auto'; known are lacp, sp-lamp, netadapt"),
         ("lcap", "no method 'lcap'; did you mean 'lacp'"),
         ("", "no method ''"),
     ],
@@ -66,6 +103,8 @@ def test_an_unknown_method_is_refused_with_the_known_ones(name, message):
     [
         ("latency", "guessed", "latency must be one of predicted, measured, not 'guessed'"),
         ("fitness", "loss", "fitness must be one of recalibrated, short-training, not 'loss'"),
+        ("grid", "fine", "grid must be one of edges, tenths, all, not 'fine'"),
+        ("scale", "max", "scale must be one of raw, group-mean, not 'max'"),
         ("residual", "maybe", "residual must be one of fixed, free, not 'maybe'"),
         ("evaluation_images", 0, "evaluation_images must be at least 1, not 0"),
     ],
@@ -105,6 +144,33 @@ def test_a_profile_of_another_network_is_refused(profiled, message):
         candidate_widths(GRAPH, profiled, method_named("lacp"))
 
 
+def test_methods_that_know_no_staircase_choose_among_tenths_or_all_widths():
+    tenths = dataclasses.replace(method_named("lacp"), grid="tenths", residual="free")
+    found = candidate_widths(GRAPH, {}, tenths)
+    assert found["inner"] == (4, 8, 12, 16, 20, 24, 28, 32)  # 3.2, 6.4, 9.6 ... rounded down to the quantum
+    assert found["stream"] == (6, 13, 19, 26, 32, 38, 45, 51, 58, 64)
+    assert found["fc"] == (10,)
+    everything = candidate_widths(GRAPH, {}, dataclasses.replace(tenths, grid="all"))
+    assert everything["inner"] == tuple(range(4, 33, 4))
+    assert everything["stream"] == tuple(range(6, 65))
+
+
+@pytest.mark.parametrize("name", ["lacp", "random", "eagleeye", "abcpruner", "bayesian"])
+def test_searches_with_populations_can_be_resized(name):
+    config = resized(method_named(name).search, cycles=3, population=4)
+    method = dataclasses.replace(method_named(name), search=config)
+    space = SearchSpace(candidate_widths(GRAPH, PROFILED, method), ChannelLatency(), 90)
+    planned = strategy_of(method, space, GROUND, seed=0).planned
+    assert planned == {"abcpruner": 4 * 7, "bayesian": 4 + 3 * 4}.get(name, 12)
+    assert resized(config, cycles=None, population=None) == config
+
+
+@pytest.mark.parametrize("name", ["uniform", "sp-lamp", "netadapt", "taylor"])
+def test_searches_without_populations_cannot(name):
+    with pytest.raises(InvalidOptionError, match="has neither cycles nor a population"):
+        resized(method_named(name).search, cycles=3, population=None)
+
+
 def test_no_choice_at_all_says_why():
     with pytest.raises(NothingToPruneError) as raised:
         candidate_widths(GRAPH, {"inner": (32,)}, method_named("lacp"))
@@ -114,9 +180,3 @@ def test_no_choice_at_all_says_why():
     assert "1 residual streams that lacp keeps whole" in message
     assert "1 whose latency has no step" in message
     assert raised.value.exit_code == 1
-
-
-class FlatLatency:
-    def predict(self, widths):
-        ns = int(np.int64(1))
-        return Estimate(ns=ns, low_ns=ns, high_ns=ns)

@@ -10,16 +10,17 @@ from tailor.channels import trace
 from tailor.console import Reporter
 from tailor.engines import open_device
 from tailor.errors import NothingToPruneError
-from tailor.importance import importance_named
+from tailor.importance import Calibration, importance_named
 from tailor.importance.selection import rank
-from tailor.methods import Method, method_named
+from tailor.methods import Method, method_named, resized
 from tailor.pipeline.request import Line, PruneRequest
+from tailor.protocols import Importance
 from tailor.records import RunConfig
 from tailor.report.graph import graph_summary
 from tailor.run_folder import RunFolder
-from tailor.search import EvolutionConfig, RandomSearchConfig
+from tailor.spec import ChannelGraph
 from tailor.timing import settings_named
-from tailor.training import Recipe
+from tailor.training import Recipe, training_device
 
 __all__ = ["begin"]
 
@@ -47,10 +48,30 @@ def begin(request: PruneRequest, console: Reporter) -> Line:
     folder = RunFolder.open(request.out, _config(request, method), resume=request.resume)
     folder.store("environment", environment)
     folder.store("graph", graph_summary(graph))
-    ranking = rank(request.model, graph, importance_named(method.importance, request.seed))
+    importance = _importance(request, graph, method)
+    ranking = rank(request.model, graph, importance)
     return Line(
-        request=request, console=console, method=method, settings=settings, graph=graph, ranking=ranking, folder=folder
+        request=request,
+        console=console,
+        method=method,
+        settings=settings,
+        graph=graph,
+        ranking=ranking,
+        folder=folder,
+        importance=importance,
     )
+
+
+def _importance(request: PruneRequest, graph: ChannelGraph, method: Method) -> Importance:
+    """The method's importance; those from data are observed on the first training images."""
+    device = training_device()
+    calibration = Calibration(
+        model=request.model,
+        graph=graph,
+        batches=lambda: request.data.batches("train", 64, limit=method.recalibration_images, device=device),
+        device=device,
+    )
+    return importance_named(method.importance, request.seed, calibration)
 
 
 def _method(request: PruneRequest) -> Method:
@@ -63,7 +84,8 @@ def _method(request: PruneRequest) -> Method:
         "residual": request.residual,
     }
     choices: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    return replace(method, **choices, search=_resized(method.search, request.cycles, request.population))
+    search = resized(method.search, cycles=request.cycles, population=request.population)
+    return replace(method, **choices, search=search)
 
 
 def _recipe(request: PruneRequest) -> Recipe:
@@ -72,23 +94,6 @@ def _recipe(request: PruneRequest) -> Recipe:
     if request.distill is None or request.distill == bool(recipe.distillation_weight):
         return recipe
     return replace(recipe, distillation_weight=DISTILLATION_WEIGHT if request.distill else 0.0)
-
-
-def _resized(
-    search: EvolutionConfig | RandomSearchConfig, cycles: int | None, population: int | None
-) -> EvolutionConfig | RandomSearchConfig:
-    if isinstance(search, RandomSearchConfig):
-        batch = population or search.batch
-        return replace(search, batch=batch, structures=batch * (cycles or search.structures // search.batch))
-    size = population or search.population
-    return replace(
-        search,
-        cycles=cycles or search.cycles,
-        population=size,
-        mutations=size // 2,
-        crossovers=size - size // 2,
-        elite=min(search.elite, size),
-    )
 
 
 def _config(request: PruneRequest, method: Method) -> RunConfig:

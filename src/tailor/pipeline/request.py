@@ -12,6 +12,7 @@ from torch import nn
 from tailor.console import Reporter
 from tailor.importance.selection import Ranking
 from tailor.methods import Method
+from tailor.protocols import Importance
 from tailor.records import Budget, Reductions, Stages, TimingSettings, Verdict
 from tailor.run_folder import RunFolder
 from tailor.spec import ChannelGraph, KeepPlan, Target, Widths
@@ -82,3 +83,4 @@ class Line:
     graph: ChannelGraph
     ranking: Ranking
     folder: RunFolder
+    importance: Importance

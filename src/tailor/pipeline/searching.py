@@ -12,9 +12,8 @@ from tailor.database import Database
 from tailor.engines import open_device
 from tailor.errors import BudgetUnreachableError, InvalidBudgetError, RunFolderError
 from tailor.finalists import CandidateTimer, Finalist, choose
-from tailor.importance import importance_named
 from tailor.latency.profile import Profile
-from tailor.methods import candidate_widths, strategy_of
+from tailor.methods import Ground, candidate_widths, strategy_of
 from tailor.pipeline.finishing import judge
 from tailor.pipeline.request import Line
 from tailor.profiling import profile
@@ -147,7 +146,7 @@ def _search(
     evaluator = AccuracyEvaluator(
         request.model,
         line.graph,
-        importance_named(method.importance, request.seed),
+        line.importance,
         request.data,
         recalibration_images=method.recalibration_images,
         evaluation_images=method.evaluation_images,
@@ -164,7 +163,9 @@ def _search(
         seed=request.seed,
         facts={"graph": line.graph.fingerprint, **method.options},
     )
-    strategy = strategy_of(method, problem.space(profiled.latency), seed=request.seed)
+    values = line.ranking.values(candidates, scale=method.scale)
+    ground = Ground(graph=line.graph, latency=profiled.latency, values=values)
+    strategy = strategy_of(method, problem.space(profiled.latency), ground, seed=request.seed)
     line.console.stage(
         f"search with {method.name}: {strategy.planned} structures over {len(problem.space().free)} groups"
     )

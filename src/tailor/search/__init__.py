@@ -4,7 +4,7 @@ from tailor.search.acceptance import Acceptance, AcceptanceConfig
 from tailor.search.bayesian import Bayesian, BayesianConfig
 from tailor.search.bee_colony import BeeColony, BeeColonyConfig
 from tailor.search.evolution import Evolution, EvolutionConfig
-from tailor.search.greedy import Greedy
+from tailor.search.greedy import Greedy, GreedyConfig
 from tailor.search.journal import Journal
 from tailor.search.knapsack import Knapsack, KnapsackConfig
 from tailor.search.netadapt import NetAdapt, NetAdaptConfig
@@ -12,7 +12,7 @@ from tailor.search.optimum import Optimum, OptimumConfig
 from tailor.search.problem import Progress, SearchProblem, SearchResult, run_search
 from tailor.search.random_search import RandomSearch, RandomSearchConfig
 from tailor.search.space import SearchSpace
-from tailor.search.uniform import Uniform
+from tailor.search.uniform import Uniform, UniformConfig
 
 __all__ = [
     "Acceptance",
@@ -24,6 +24,7 @@ __all__ = [
     "Evolution",
     "EvolutionConfig",
     "Greedy",
+    "GreedyConfig",
     "Journal",
     "Knapsack",
     "KnapsackConfig",
@@ -38,5 +39,6 @@ __all__ = [
     "SearchResult",
     "SearchSpace",
     "Uniform",
+    "UniformConfig",
     "run_search",
 ]

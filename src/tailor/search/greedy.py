@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from tailor.errors import InvalidOptionError
 from tailor.protocols import Proposal
@@ -10,9 +11,21 @@ from tailor.records import Trial
 from tailor.search.space import SearchSpace
 from tailor.spec import Widths
 
-__all__ = ["Greedy"]
+__all__ = ["PRICES", "Greedy", "GreedyConfig"]
 
+PRICES = ("channels", "macs")
 _NOTHING = 1e-12  # a step that saves no more than this is taken for its loss alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GreedyConfig:
+    """What a step should save: as many channels, or as many multiply-accumulates, for the value it loses."""
+
+    price: str = "channels"
+
+    def __post_init__(self) -> None:
+        if self.price not in PRICES:
+            raise InvalidOptionError(f"price must be one of {', '.join(PRICES)}, not {self.price!r}", value=self.price)
 
 
 class Greedy:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tailor.protocols import Proposal
 from tailor.records import Trial
 from tailor.search.space import SearchSpace
 from tailor.spec import Widths
 
-__all__ = ["Uniform"]
+__all__ = ["Uniform", "UniformConfig"]
 
 _HALVINGS = 40  # of the ratio: far finer than any width
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UniformConfig:
+    """Nothing to choose."""
 
 
 class Uniform:

@@ -1,0 +1,19 @@
+"""The named recipes: which importance, latency, fitness and strategy make up a published method."""
+
+from tailor.methods.grids import candidate_widths, narrowest_widths
+from tailor.methods.recipe import Method, SearchConfig
+from tailor.methods.registry import METHODS, method_named
+from tailor.methods.strategies import Ground, SummedLatency, resized, strategy_of
+
+__all__ = [
+    "METHODS",
+    "Ground",
+    "Method",
+    "SearchConfig",
+    "SummedLatency",
+    "candidate_widths",
+    "method_named",
+    "narrowest_widths",
+    "resized",
+    "strategy_of",
+]

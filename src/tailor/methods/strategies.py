@@ -1,0 +1,137 @@
+"""Makes a method's strategy over a space, and resizes its search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from tailor.errors import InvalidOptionError
+from tailor.latency.factors import Factors
+from tailor.latency.frozen import FrozenModel
+from tailor.methods.recipe import Method, SearchConfig
+from tailor.protocols import Strategy
+from tailor.search import (
+    Acceptance,
+    AcceptanceConfig,
+    Bayesian,
+    BayesianConfig,
+    BeeColony,
+    BeeColonyConfig,
+    Evolution,
+    EvolutionConfig,
+    Greedy,
+    GreedyConfig,
+    Knapsack,
+    KnapsackConfig,
+    NetAdapt,
+    NetAdaptConfig,
+    Optimum,
+    OptimumConfig,
+    RandomSearch,
+    RandomSearchConfig,
+    SearchSpace,
+    Uniform,
+    UniformConfig,
+)
+from tailor.spec import ChannelGraph, Widths
+
+__all__ = ["Ground", "SummedLatency", "resized", "strategy_of"]
+
+
+class SummedLatency(FrozenModel, Protocol):
+    """A latency model that is a sum over layers, and tells its terms to solvers."""
+
+    def factors(self, candidates: Mapping[str, tuple[int, ...]], around: Widths) -> Factors:
+        """The terms, as they are near the network `around`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ground:
+    """What strategies that compute their answer stand on: the network, its latency model, and channels' values.
+
+    `values` maps each group to the value of each of its candidates, in order.
+    """
+
+    graph: ChannelGraph
+    latency: SummedLatency
+    values: Mapping[str, tuple[float, ...]]
+
+
+def strategy_of(method: Method, space: SearchSpace, ground: Ground, *, seed: int) -> Strategy:
+    """The method's search over this space."""
+    return _MAKERS[type(method.search)](method.search, space, ground, seed)
+
+
+def resized(config: SearchConfig, *, cycles: int | None, population: int | None) -> SearchConfig:
+    """The same search with other sizes; None leaves one as it is.
+
+    Raises:
+        InvalidOptionError: the search has no populations.
+    """
+    if cycles is None and population is None:
+        return config
+    if type(config) not in _RESIZERS:
+        name = type(config).__name__.removesuffix("Config").lower()
+        raise InvalidOptionError(
+            f"{name} has neither cycles nor a population; leave both out", value=cycles or population
+        )
+    return _RESIZERS[type(config)](config, cycles, population)
+
+
+def _greedy(config: GreedyConfig, space: SearchSpace, ground: Ground, seed: int) -> Strategy:
+    graph = ground.graph
+    prices: Mapping[str, Callable[[Widths], float]] = {"channels": graph.channels, "macs": graph.macs}
+    return Greedy(space, ground.values, prices[config.price], named=config.price)
+
+
+_Maker = Callable[[object, SearchSpace, Ground, int], Strategy]
+_MAKERS: Mapping[type, Callable[..., Strategy]] = {
+    AcceptanceConfig: lambda config, space, ground, seed: Acceptance(space, config, seed=seed),
+    BayesianConfig: lambda config, space, ground, seed: Bayesian(space, config, seed=seed),
+    BeeColonyConfig: lambda config, space, ground, seed: BeeColony(space, config, seed=seed),
+    EvolutionConfig: lambda config, space, ground, seed: Evolution(space, config, seed=seed),
+    GreedyConfig: _greedy,
+    KnapsackConfig: lambda config, space, ground, seed: Knapsack(space, ground.values, ground.latency, config),
+    NetAdaptConfig: lambda config, space, ground, seed: NetAdapt(space, config),
+    OptimumConfig: lambda config, space, ground, seed: Optimum(space, ground.values, ground.latency, config),
+    RandomSearchConfig: lambda config, space, ground, seed: RandomSearch(space, config, seed=seed),
+    UniformConfig: lambda config, space, ground, seed: Uniform(space),
+}
+
+
+def _drawn(
+    config: RandomSearchConfig | AcceptanceConfig, cycles: int | None, population: int | None
+) -> RandomSearchConfig | AcceptanceConfig:
+    batch = population or config.batch
+    return replace(config, batch=batch, structures=batch * (cycles or config.structures // config.batch))
+
+
+def _evolved(config: EvolutionConfig, cycles: int | None, population: int | None) -> EvolutionConfig:
+    size = population or config.population
+    return replace(
+        config,
+        cycles=cycles or config.cycles,
+        population=size,
+        mutations=size // 2,
+        crossovers=size - size // 2,
+        elite=min(config.elite, size),
+    )
+
+
+def _foraged(config: BeeColonyConfig, cycles: int | None, population: int | None) -> BeeColonyConfig:
+    return replace(config, cycles=cycles or config.cycles, sources=population or config.sources)
+
+
+def _modelled(config: BayesianConfig, cycles: int | None, population: int | None) -> BayesianConfig:
+    size = population or config.proposals
+    return replace(config, rounds=cycles or config.rounds, proposals=size, seeds=population or config.seeds)
+
+
+_RESIZERS: Mapping[type, Callable[..., SearchConfig]] = {
+    AcceptanceConfig: _drawn,
+    BayesianConfig: _modelled,
+    BeeColonyConfig: _foraged,
+    EvolutionConfig: _evolved,
+    RandomSearchConfig: _drawn,
+}
