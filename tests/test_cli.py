@@ -19,6 +19,7 @@ from tailor.measuring import Timing
 from tailor.measuring.doctor import Doctor
 from tailor.measuring.engines import EngineComparison
 from tailor.measuring.machine import machine_here
+from tailor.methods import METHODS
 from tailor.models import load_model
 from tailor.pipeline import PruneRequest, PruneResult
 from tailor.records import GraphSummary, Outcome, Reductions, Stages
@@ -238,6 +239,12 @@ def result(outcome: Outcome, out: Path) -> PruneResult:
         out=out,
         report=out / "report.html",
     )
+
+
+def test_methods_lists_every_recipe_and_its_choices(run: Runner) -> None:
+    table = run("methods").out
+    assert all(f"{name} " in table for name in METHODS)
+    assert json.loads(run("methods", "--json").out)["sp-lamp"]["search.solver"] == "exact"
 
 
 @pytest.mark.parametrize(("outcome", "code"), [(Outcome.PASS, 0), (Outcome.FAIL, 3), (Outcome.UNDECIDED, 4)])

@@ -8,10 +8,10 @@ import pytest
 from tailor.errors import CutError, InvalidOptionError, NothingToPruneError, UnknownNameError
 from tailor.importance import rank
 from tailor.latency.factors import factors_of
-from tailor.methods import METHODS, Ground, candidate_widths, method_named, resized, strategy_of
+from tailor.methods import METHODS, Ground, candidate_widths, method_named, resized, solved_by, strategy_of
 from tailor.protocols import Strategy
 from tailor.records import Estimate
-from tailor.search import EvolutionConfig, SearchSpace
+from tailor.search import EvolutionConfig, SearchSpace, UniformConfig
 from tailor.spec import Axis, ChannelGraph, ChannelGroup
 
 
@@ -88,7 +88,7 @@ def test_every_method_makes_its_strategy(name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("auto", "no method 'auto'; known are lacp, sp-lamp, netadapt"),
+        ("auto", "no method 'auto'; known are lacp, halp, smcp"),
         ("lcap", "no method 'lcap'; did you mean 'lacp'"),
         ("", "no method ''"),
     ],
@@ -169,6 +169,24 @@ def test_searches_with_populations_can_be_resized(name):
 def test_searches_without_populations_cannot(name):
     with pytest.raises(InvalidOptionError, match="has neither cycles nor a population"):
         resized(method_named(name).search, cycles=3, population=None)
+
+
+def test_a_knapsack_can_be_solved_otherwise():
+    assert solved_by(method_named("halp").search, "exact").solver == "exact"
+    with pytest.raises(InvalidOptionError, match="evolution solves no knapsack"):
+        solved_by(method_named("lacp").search, "exact")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"importance": "l1"}, "its importance must be bn-taylor"),
+        ({"search": UniformConfig()}, "takes the knapsack's steps"),
+    ],
+)
+def test_pruning_while_training_needs_gradients_and_steps(changes, message):
+    with pytest.raises(InvalidOptionError, match=message):
+        dataclasses.replace(method_named("halp"), **changes)
 
 
 def test_no_choice_at_all_says_why():

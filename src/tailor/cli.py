@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -17,6 +18,7 @@ from tailor.options import (
     DoctorOptions,
     InspectOptions,
     MeasureOptions,
+    MethodsOptions,
     ProfileOptions,
     PruneOptions,
     ReportOptions,
@@ -218,6 +220,21 @@ def doctor(options: DoctorOptions) -> int:
 
     found = examine(Target(device=options.device, threads=options.threads))
     click.echo(encode(found) if options.json else doctor_text(found, terminal_columns(sys.stdout)))
+    return 0
+
+
+@command(cli, "methods", MethodsOptions)
+@json_option
+def methods(options: MethodsOptions) -> int:
+    """List the methods that prune knows, and the pieces each is made of."""
+    from tailor.console import terminal_columns
+    from tailor.methods import METHODS
+    from tailor.tables.methods import methods_text
+
+    if options.json:
+        click.echo(json.dumps({name: dict(method.options) for name, method in METHODS.items()}, indent=2))
+    else:
+        click.echo(methods_text(METHODS.values(), terminal_columns(sys.stdout)))
     return 0
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "GraphOptions",
     "InspectOptions",
     "MeasureOptions",
+    "MethodsOptions",
     "ModelOptions",
     "ProfileOptions",
     "PruneOptions",
@@ -122,6 +123,7 @@ class PruneOptions:
     residual: str | None
     cycles: int | None
     population: int | None
+    solver: str | None
     networks: int
     recipe: str
     epochs: int | None
@@ -143,6 +145,13 @@ class DoctorOptions:
 
     device: str
     threads: int
+    json: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodsOptions:
+    """`tailor methods`."""
+
     json: bool
 
 
@@ -262,6 +271,7 @@ prune_options = _chain(
     click.option("--residual", help="Residual streams: fixed or free; by default the method's."),
     click.option("--cycles", type=_COUNT, help="Populations; by default the method's."),
     click.option("--population", type=_COUNT, help="Structures in each; by default the method's."),
+    click.option("--solver", help="Of knapsacks: exact or heuristic (HALP's own); by default the method's."),
     _networks_option,
     click.option("--recipe", default="short", show_default=True, help="Fine-tuning: short, lacp or none."),
     click.option("--epochs", type=_COUNT, help="Epochs of fine-tuning; by default the recipe's."),

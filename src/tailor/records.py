@@ -205,6 +205,16 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GradualRecord:
+    """What pruning while training ended with: the units kept per group, and every unit's last saliency."""
+
+    kept: Mapping[str, tuple[int, ...]]
+    scores: Mapping[str, tuple[float, ...]]
+    iterations: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """The latency to reach: a share of the dense network's, or a time. Parsed from "60%" or "5ms"."""
 

@@ -122,6 +122,7 @@ def prune_request(options: PruneOptions, command: str) -> PruneRequest:
         residual=options.residual,
         cycles=options.cycles,
         population=options.population,
+        solver=options.solver,
         recipe=recipe,
         distill=options.distill,
         networks=options.networks,

@@ -99,6 +99,20 @@ def test_weights_times_gradients_are_summed_over_coupled_layers_first() -> None:
     np.testing.assert_allclose(scores[named(graph, "stem")], expected, rtol=1e-4)
 
 
+def test_consuming_weights_times_gradients_are_summed_over_consumers_first() -> None:
+    model, graph, batches = planted()
+    expected = np.zeros(6)
+    for images, labels in batches:
+        model.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        inner = (model.inner.weight * model.inner.weight.grad).sum(dim=(0, 2, 3))  # type: ignore[operator]
+        head = (model.head.weight * model.head.weight.grad).sum(dim=0)  # type: ignore[operator]
+        expected += abs((inner + head).detach().numpy()) / len(batches)
+    model.zero_grad()
+    scores = taylor_scores(model, graph, "input-taylor", batches)
+    np.testing.assert_allclose(scores[named(graph, "stem")], expected, rtol=1e-4)
+
+
 def test_groups_without_a_norm_are_named() -> None:
     with_norm, without = planted(), planted(norm=False)
     assert TaylorAccumulator(with_norm[0], with_norm[1], "bn-taylor").without_norm == ()

@@ -90,6 +90,16 @@ def test_frozen_prices_are_right_where_they_were_taken() -> None:
     assert factors.total_ns(narrowed) == model.predict(around).ns - 1000 * 16 * 24  # the reader's price stays
 
 
+def test_prices_may_follow_what_reads_a_group() -> None:
+    model = PaddedChain(5, 32, block=4, constant_ns=777)
+    candidates = dict.fromkeys(model.dense, (8, 16, 24, 32))
+    around = model.dense.but({"g1": 16})
+    factors = frozen_factors(model, candidates, around, side="inputs")
+    assert factors.total_ns(around) == model.predict(around).ns
+    narrower = around.but({"g2": 8})
+    assert factors.total_ns(narrower) == model.predict(around).ns - 1000 * 24 * 32  # the reader's alone
+
+
 def test_groups_that_cost_nothing_to_write_stay_whole() -> None:
     class FreeFirst(PaddedChain):
         def layer_ns(self, index: int, in_channels: int, out_channels: int, around: Widths) -> float:
@@ -105,7 +115,9 @@ def test_groups_that_cost_nothing_to_write_stay_whole() -> None:
         assert Knapsack(problem.space(), worth.values, model, config).ask()[0].widths["g0"] == 32
 
 
-@pytest.mark.parametrize("changes", [{"steps": 0}, {"structures": 0}, {"solver": "greedy"}, {"ladder": 0.0}])
+@pytest.mark.parametrize(
+    "changes", [{"steps": 0}, {"structures": 0}, {"solver": "greedy"}, {"ladder": 0.0}, {"side": "both"}]
+)
 def test_a_config_without_meaning_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(InvalidOptionError, match="must be"):
         KnapsackConfig(**changes)

@@ -17,7 +17,7 @@ from tailor.spec import ChannelGraph, ChannelGroup, Slot
 
 __all__ = ["TAYLORS", "TaylorAccumulator", "taylor_scores"]
 
-TAYLORS = ("bn-taylor", "weight-taylor", "gate-taylor")
+TAYLORS = ("bn-taylor", "weight-taylor", "gate-taylor", "input-taylor")
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -29,6 +29,8 @@ class TaylorAccumulator:
     absolute value because coupled channels leave together (Shen et al. 2022, "HALP", equation 3). Groups in which a
     producer has no BatchNorm fall back to weights; `without_norm` names them.
     "weight-taylor": |sum over the producing weights of w dL/dw|, without norms or biases.
+    "input-taylor": the same over the weights that consume the channel (Humble et al. 2022, "Soft Masking for
+    Cost-Constrained Channel Pruning").
     "gate-taylor": (sum of z dL/dz)^2 of a gate z = 1 behind the norm, where z dL/dz equals gamma dL/dgamma + beta
     dL/dbeta; behind weights and bias where there is no norm (Molchanov et al. 2019, "Importance Estimation for Neural
     Network Pruning").
@@ -46,8 +48,7 @@ class TaylorAccumulator:
         self.without_norm = tuple(name for name, slots in norms.items() if slots is None)
         self._slots: dict[str, tuple[Slot, ...]] = {}
         for group in self._groups:
-            own = None if kind == "weight-taylor" else norms[group.name]
-            self._slots[group.name] = _weight_slots(model, group, biases=kind == "gate-taylor") if own is None else own
+            self._slots[group.name] = _slots(model, group, kind, norms[group.name])
         self.reset()
 
     def reset(self) -> None:
@@ -77,8 +78,7 @@ class TaylorAccumulator:
 
     def _contribution(self, slots: tuple[Slot, ...]) -> Scores:
         """Sum over the slots of parameter times gradient, shape [width]."""
-        width = len(slots[0].indices)
-        total = np.zeros(width)
+        total = np.zeros(len(slots[0].indices) if slots else 0)
         for slot in slots:
             parameter = parameter_at(self._model, slot.path)
             if parameter.grad is not None:
@@ -122,6 +122,15 @@ def _norm_slots(model: nn.Module, group: ChannelGroup) -> tuple[Slot, ...] | Non
 def _of_norm(model: nn.Module, path: str) -> bool:
     owner, _, name = path.rpartition(".")
     return name in ("weight", "bias") and isinstance(model.get_submodule(owner), _BatchNorm)
+
+
+def _slots(model: nn.Module, group: ChannelGroup, kind: str, norms: tuple[Slot, ...] | None) -> tuple[Slot, ...]:
+    """The parameters whose products with their gradients make up a unit's saliency."""
+    if kind == "input-taylor":
+        return tuple(slot for slot in group.slots if slot.role == "in")
+    if kind == "weight-taylor" or norms is None:
+        return _weight_slots(model, group, biases=kind == "gate-taylor")
+    return norms
 
 
 def _weight_slots(model: nn.Module, group: ChannelGroup, *, biases: bool) -> tuple[Slot, ...]:

@@ -1,4 +1,4 @@
-"""Latency as the knapsack methods see it: every layer priced by its output channels, its inputs as they are now."""
+"""Latency as the knapsack methods see it: every layer priced by one of its axes, the other as it is now."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from tailor.latency.factors import Candidates, Factor, Factors, PricedLayers
 from tailor.records import Estimate
 from tailor.spec import Widths
 
-__all__ = ["FrozenModel", "frozen_factors"]
+__all__ = ["SIDES", "FrozenModel", "frozen_factors"]
+
+SIDES = ("outputs", "inputs")
 
 
 class FrozenModel(PricedLayers, Protocol):
@@ -19,25 +21,31 @@ class FrozenModel(PricedLayers, Protocol):
         """Latency of the whole network."""
 
 
-def frozen_factors(model: FrozenModel, candidates: Candidates, around: Widths) -> Factors:
-    """One term per group: what the layers that write it take at each width, all else as in the network `around`.
+def frozen_factors(
+    model: FrozenModel, candidates: Candidates, around: Widths, *, side: str = "outputs"
+) -> Factors:
+    """One term per group: what the layers that write (or read) it take at each width, all else as in `around`.
 
-    T_l(p_{l-1} now, p_l) of Shen et al. 2022, "HALP", equations 5 and 6; the rest of the network, which their table of
-    convolutions leaves out, is the constant, so that the sum is right at `around`.
+    Side "outputs" is T_l(p_{l-1} now, p_l) of Shen et al. 2022, "HALP", equations 5 and 6, "inputs" T_l(p_{l-1}, p_l
+    now) of SMCP (2022). The rest of the network, which their tables of convolutions leave out, is the constant, so
+    that the sum is right at `around`.
     """
-    writers: dict[str, list[int]] = {}
+    owners: dict[str, list[int]] = {}
     for index, layer in enumerate(model.priced_layers):
-        for group in dict.fromkeys(group for group, _ in layer.outputs.terms):
+        axis = layer.outputs if side == "outputs" else layer.inputs
+        for group in dict.fromkeys(group for group, _ in axis.terms):
             if len(candidates.get(group, ())) > 1:
-                writers.setdefault(group, []).append(index)
-    terms = tuple(Factor(groups=(group,), ns=_prices(model, layers, group, candidates, around))
-                  for group, layers in writers.items())
+                owners.setdefault(group, []).append(index)
+    terms = tuple(
+        Factor(groups=(group,), ns=_prices(model, layers, group, candidates, around, side))
+        for group, layers in owners.items()
+    )
     known = sum(term.ns[(_nearest(candidates[term.groups[0]], around[term.groups[0]]),)] for term in terms)
     return Factors(constant_ns=model.predict(around).ns - known, terms=terms, approximation=0.0)
 
 
 def _prices(
-    model: FrozenModel, layers: list[int], group: str, candidates: Candidates, around: Widths
+    model: FrozenModel, layers: list[int], group: str, candidates: Candidates, around: Widths, side: str
 ) -> Mapping[tuple[int, ...], int]:
     prices: dict[tuple[int, ...], int] = {}
     for width in candidates[group]:
@@ -45,9 +53,12 @@ def _prices(
         total = 0.0
         for index in layers:
             layer = model.priced_layers[index]
-            reads_itself = any(name == group for name, _ in layer.inputs.terms)  # depthwise, or a stream to itself
-            inputs = layer.inputs.size(widths if reads_itself else around)
-            total += model.layer_ns(index, inputs, layer.outputs.size(widths), around)
+            # the other axis follows where it is the same group's: depthwise, or a stream to itself
+            inputs, outputs = (
+                axis.size(widths if own or any(name == group for name, _ in axis.terms) else around)
+                for axis, own in ((layer.inputs, side == "inputs"), (layer.outputs, side == "outputs"))
+            )
+            total += model.layer_ns(index, inputs, outputs, around)
         prices[(width,)] = round(total)
     return prices
 

@@ -19,7 +19,7 @@ from tailor.search import (
     UniformConfig,
 )
 
-__all__ = ["CHOICES", "Method", "SearchConfig"]
+__all__ = ["CHOICES", "GradualConfig", "Method", "SearchConfig"]
 
 SearchConfig = (
     AcceptanceConfig
@@ -44,6 +44,30 @@ CHOICES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GradualConfig:
+    """Pruning while training: so many iterations before each of the knapsack's steps, at a constant learning rate.
+
+    The defaults are HALP's 40 iterations; its learning rate belongs to training from scratch at batch 1024, ours to
+    networks that are trained already. `soft` masks let removed channels learn on and return, as SMCP does; `settling`
+    further intervals train under the last masks.
+    """
+
+    interval: int = 40
+    learning_rate: float = 0.01
+    soft: bool = False
+    settling: int = 0
+
+    def __post_init__(self) -> None:
+        if self.interval < 1:
+            raise InvalidOptionError(f"interval must be at least 1, not {self.interval}", value=self.interval)
+        if self.settling < 0:
+            raise InvalidOptionError(f"settling must not be negative, not {self.settling}", value=self.settling)
+        if not self.learning_rate > 0:
+            message = f"learning_rate must be above 0, not {self.learning_rate}"
+            raise InvalidOptionError(message, value=self.learning_rate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
     """Everything a method decides, as data; change a choice with `dataclasses.replace`.
 
@@ -65,6 +89,8 @@ class Method:
         over their "group-mean".
     recalibration_images, evaluation_images: how many training and held-out images one score uses. At 90 %
         accuracy, 1024 images give a standard error of 0.9 points, and all structures see the same images.
+    gradual: whether channels are removed while the network trains, step by step (needs a Taylor importance and the
+        knapsack), or None: in one shot from the dense weights.
     search: latency is a hard limit and not a penalty, because a budget is what the user gives; parents and mutation
         rate are given in `EvolutionConfig`.
     """
@@ -81,6 +107,7 @@ class Method:
     grid: str = "edges"
     scale: str = "raw"
     search: SearchConfig = field(default_factory=EvolutionConfig)
+    gradual: GradualConfig | None = None
 
     def __post_init__(self) -> None:
         for option, known in CHOICES.items():
@@ -91,10 +118,25 @@ class Method:
             value = getattr(self, option)
             if value < 1:
                 raise InvalidOptionError(f"{option} must be at least 1, not {value}", value=value)
+        if self.gradual is not None:
+            self._check_gradual()
+
+    def _check_gradual(self) -> None:
+        if not isinstance(self.search, KnapsackConfig):
+            raise InvalidOptionError("pruning while training takes the knapsack's steps", value=self.search)
+        if not self.importance.endswith("-taylor"):
+            raise InvalidOptionError(
+                f"{self.name} prunes while training and observes gradients: its importance must be bn-taylor, "
+                f"weight-taylor or gate-taylor, not {self.importance!r}",
+                value=self.importance,
+            )
 
     @property
     def options(self) -> Mapping[str, str]:
         """Every choice as text, for the run's configuration and its report."""
-        own = {each.name: str(getattr(self, each.name)) for each in fields(self) if each.name != "search"}
-        search = {f"search.{each.name}": str(getattr(self.search, each.name)) for each in fields(self.search)}
-        return {**own, **search}
+        parts = {"search": self.search, "gradual": self.gradual}
+        own = {each.name: str(getattr(self, each.name)) for each in fields(self) if each.name not in parts}
+        for name, part in parts.items():
+            if part is not None:
+                own |= {f"{name}.{each.name}": str(getattr(part, each.name)) for each in fields(part)}
+        return own

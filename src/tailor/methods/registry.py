@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 
 from tailor.errors import UnknownNameError
-from tailor.methods.recipe import Method
+from tailor.methods.recipe import GradualConfig, Method
 from tailor.search import (
     AcceptanceConfig,
     BayesianConfig,
@@ -25,6 +25,22 @@ METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
         Method(name="lacp", summary="evolution over the treads' edges of the latency staircase (2021)"),
+        Method(
+            name="halp",
+            summary="BatchNorm-Taylor knapsack in 30 steps while training, HALP's own solver (2022)",
+            importance="bn-taylor",
+            residual="free",
+            search=KnapsackConfig(steps=30, solver="heuristic"),
+            gradual=GradualConfig(),
+        ),
+        Method(
+            name="smcp",
+            summary="soft masks over input channels, re-solved while training, that may come back (2022)",
+            importance="input-taylor",
+            residual="free",
+            search=KnapsackConfig(steps=30, side="inputs"),
+            gradual=GradualConfig(soft=True, settling=15),
+        ),
         Method(
             name="sp-lamp",
             summary="group knapsack of layer-adaptive filter scores under the latency limit (2023)",

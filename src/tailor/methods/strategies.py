@@ -36,7 +36,7 @@ from tailor.search import (
 )
 from tailor.spec import ChannelGraph, Widths
 
-__all__ = ["Ground", "SummedLatency", "resized", "strategy_of"]
+__all__ = ["Ground", "SummedLatency", "resized", "solved_by", "strategy_of"]
 
 
 class SummedLatency(FrozenModel, Protocol):
@@ -77,6 +77,18 @@ def resized(config: SearchConfig, *, cycles: int | None, population: int | None)
             f"{name} has neither cycles nor a population; leave both out", value=cycles or population
         )
     return _RESIZERS[type(config)](config, cycles, population)
+
+
+def solved_by(config: SearchConfig, solver: str) -> SearchConfig:
+    """The same knapsack with another solver.
+
+    Raises:
+        InvalidOptionError: the search is no knapsack, or there is no such solver.
+    """
+    if not isinstance(config, KnapsackConfig):
+        name = type(config).__name__.removesuffix("Config").lower()
+        raise InvalidOptionError(f"{name} solves no knapsack; leave the solver out", value=solver)
+    return replace(config, solver=solver)
 
 
 def _greedy(config: GreedyConfig, space: SearchSpace, ground: Ground, seed: int) -> Strategy:

@@ -22,7 +22,7 @@ def prune(request: PruneRequest, *, console: Reporter) -> PruneResult:
     line = begin(request, console)
     check_reach(line)
     profiled = profiled_on(line)
-    keep = searched(line, profiled)
+    line, keep = searched(line, profiled)
     small, stages = refined(line, keep)
     verdict = verified(line, small)
     reductions = reductions_of(line, keep, stages, verdict)

@@ -10,9 +10,9 @@ from tailor.channels import trace
 from tailor.console import Reporter
 from tailor.engines import open_device
 from tailor.errors import NothingToPruneError
-from tailor.importance import Calibration, importance_named
+from tailor.importance import Calibration, TaylorAccumulator, importance_named
 from tailor.importance.selection import rank
-from tailor.methods import Method, method_named, resized
+from tailor.methods import Method, method_named, resized, solved_by
 from tailor.pipeline.request import Line, PruneRequest
 from tailor.protocols import Importance
 from tailor.records import RunConfig
@@ -49,6 +49,8 @@ def begin(request: PruneRequest, console: Reporter) -> Line:
     folder.store("environment", environment)
     folder.store("graph", graph_summary(graph))
     importance = _importance(request, graph, method)
+    if method.importance == "bn-taylor":
+        _tell_fallback(request, graph, console)
     ranking = rank(request.model, graph, importance)
     return Line(
         request=request,
@@ -59,6 +61,7 @@ def begin(request: PruneRequest, console: Reporter) -> Line:
         ranking=ranking,
         folder=folder,
         importance=importance,
+        source=request.model,
     )
 
 
@@ -74,6 +77,16 @@ def _importance(request: PruneRequest, graph: ChannelGraph, method: Method) -> I
     return importance_named(method.importance, request.seed, calibration)
 
 
+def _tell_fallback(request: PruneRequest, graph: ChannelGraph, console: Reporter) -> None:
+    """Say which groups have no BatchNorm to read a saliency off."""
+    without = TaylorAccumulator(request.model, graph, "bn-taylor").without_norm
+    if without:
+        console.warn(
+            f"{len(without)} of {len(graph.prunable)} groups have a producer without BatchNorm ({without[0]} ...): "
+            "there weight-taylor takes the place of bn-taylor"
+        )
+
+
 def _method(request: PruneRequest) -> Method:
     """The named method with the request's own choices."""
     method = method_named(request.method)
@@ -85,6 +98,8 @@ def _method(request: PruneRequest) -> Method:
     }
     choices: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     search = resized(method.search, cycles=request.cycles, population=request.population)
+    if request.solver is not None:
+        search = solved_by(search, request.solver)
     return replace(method, **choices, search=search)
 
 

@@ -29,7 +29,7 @@ def refined(line: Line, keep: KeepPlan) -> tuple[nn.Module, Stages]:
         line.console.say("trained network: taken from the run folder")
         return persist.restore(request.model, line.folder.path), stored
     line.console.stage("cut, with proof")
-    small = cut(request.model, line.graph, keep)
+    small = cut(line.source, line.graph, keep)
 
     def top1(network: nn.Module) -> float:
         return accuracy(network.to(device), data.batches("test", device=device))

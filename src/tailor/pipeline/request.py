@@ -46,6 +46,7 @@ class PruneRequest:
     residual: str | None = None
     cycles: int | None = None
     population: int | None = None
+    solver: str | None = None
     distill: bool | None = None
     networks: int = 160
     pin: Sequence[str] = ()
@@ -74,7 +75,7 @@ class PruneResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Line:
-    """What every stage of one run shares."""
+    """What every stage of one run shares; `source` is the dense network whose weights the cut one inherits."""
 
     request: PruneRequest
     console: Reporter
@@ -84,3 +85,4 @@ class Line:
     ranking: Ranking
     folder: RunFolder
     importance: Importance
+    source: nn.Module

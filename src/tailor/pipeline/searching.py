@@ -15,6 +15,7 @@ from tailor.finalists import CandidateTimer, Finalist, choose
 from tailor.latency.profile import Profile
 from tailor.methods import Ground, candidate_widths, strategy_of
 from tailor.pipeline.finishing import judge
+from tailor.pipeline.gradual import pruned_while_training
 from tailor.pipeline.request import Line
 from tailor.profiling import profile
 from tailor.records import Outcome, SearchSummary, TimingSettings, Trial, WidthsRecord
@@ -62,28 +63,27 @@ def profiled_on(line: Line) -> Profile:
     return profiled
 
 
-def searched(line: Line, profiled: Profile) -> KeepPlan:
-    """How many channels and which: the best-scored structure that a fresh process finds within the budget."""
-    stored = line.folder.stored("keep", KeepPlan)
-    if stored is not None:
-        line.console.say("widths: taken from the run folder")
-        return stored
+def searched(line: Line, profiled: Profile) -> tuple[Line, KeepPlan]:
+    """How many channels and which: the best-scored structure that a fresh process finds within the budget.
+
+    The line comes back with what is to be cut: the dense network, or the masked one where pruning went with training.
+    """
     request, dense_ns = line.request, profiled.dense_ns
     limit = request.budget.limit_ns(dense_ns)
     if limit >= dense_ns:
         message = f"the dense network already takes {dense_ns / 1e6:.3f} ms, within {request.budget.text}; ask for less"
         raise InvalidBudgetError(message, value=request.budget.text)
     candidates = candidate_widths(line.graph, profiled.candidates, line.method)
-    timer = CandidateTimer(
-        request.model,
-        line.ranking,
-        request.example_inputs,
-        request.target,
-        open_device(request.target),
-        _screening(line.settings),
-        dense_ns,
-    )
-    _check_reachable(line, timer, candidates, dense_ns, limit)
+    stored = line.folder.stored("keep", KeepPlan)
+    if stored is None:
+        timer = _timer(line, dense_ns)
+        _check_reachable(line, timer, candidates, dense_ns, limit)
+    cautious = _cautious(limit, profiled, candidates)
+    line, candidates = pruned_while_training(line, profiled, candidates, cautious)
+    if stored is not None:
+        line.console.say("widths: taken from the run folder")
+        return line, stored
+    timer = _timer(line, dense_ns)
     result = _search(line, profiled, timer, candidates, limit)
     require_scored(result, limit)
     line.console.stage("measure the finalists")
@@ -102,7 +102,20 @@ def searched(line: Line, profiled: Profile) -> KeepPlan:
         ),
     )
     line.folder.store("keep", keep)  # last: it says that the search is over
-    return keep
+    return line, keep
+
+
+def _timer(line: Line, dense_ns: int) -> CandidateTimer:
+    request = line.request
+    return CandidateTimer(
+        request.model,
+        line.ranking,
+        request.example_inputs,
+        request.target,
+        open_device(request.target),
+        _screening(line.settings),
+        dense_ns,
+    )
 
 
 def _screening(settings: TimingSettings) -> TimingSettings:
@@ -144,7 +157,7 @@ def _search(
     request, method = line.request, line.method
     measured = method.latency == "measured"
     evaluator = AccuracyEvaluator(
-        request.model,
+        line.source,
         line.graph,
         line.importance,
         request.data,
@@ -209,7 +222,7 @@ def _confirmed(line: Line, finalists: Sequence[Finalist]) -> tuple[KeepPlan, Fin
     refused: list[tuple[float, KeepPlan, Finalist]] = []
     for finalist in finalists[:FRESH_TRIES]:
         keep = line.ranking.keep(Widths(finalist.trial.widths))
-        small = cut(line.request.model, line.graph, keep)
+        small = cut(line.source, line.graph, keep)
         with tempfile.TemporaryDirectory() as place:
             verdict = judge(line, small, Path(place), data=None)
         line.console.say(f"structure {finalist.trial.number}: {verdict.outcome.value}, {verdict.reason}")

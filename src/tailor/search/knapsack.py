@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tailor.errors import BudgetUnreachableError, InvalidOptionError
 from tailor.latency.factors import Factors
-from tailor.latency.frozen import FrozenModel, frozen_factors
+from tailor.latency.frozen import SIDES, FrozenModel, frozen_factors
 from tailor.protocols import Proposal
 from tailor.records import Trial
 from tailor.search.space import SearchSpace
@@ -16,7 +16,7 @@ from tailor.solver import WidthProblem, solve_front
 from tailor.solver.heuristic import ordered_knapsack
 from tailor.spec import Widths
 
-__all__ = ["SOLVERS", "Knapsack", "KnapsackConfig", "knapsack_step"]
+__all__ = ["SOLVERS", "Knapsack", "KnapsackConfig", "knapsack_step", "narrowed"]
 
 SOLVERS = ("exact", "heuristic")
 _BINS = 20_000  # of the heuristic's table over the capacity
@@ -29,12 +29,14 @@ class KnapsackConfig:
     `steps` limits fall geometrically from the dense latency, prices are re-calibrated to the widths of the step before
     (HALP: 30; one step overshoots, since narrower inputs make everything cheaper than its frozen price). `structures`
     further answers at limits that are each tighter by `ladder`, so that one of them keeps the budget as measured.
+    `side` says which channels of a layer its group's price follows (HALP: outputs; SMCP: inputs).
     """
 
     steps: int = 30
     solver: str = "exact"
     structures: int = 8
     ladder: float = 0.01
+    side: str = "outputs"
 
     def __post_init__(self) -> None:
         for name in ("steps", "structures"):
@@ -44,6 +46,8 @@ class KnapsackConfig:
         if self.solver not in SOLVERS:
             message = f"solver must be one of {', '.join(SOLVERS)}, not {self.solver!r}"
             raise InvalidOptionError(message, value=self.solver)
+        if self.side not in SIDES:
+            raise InvalidOptionError(f"side must be one of {', '.join(SIDES)}, not {self.side!r}", value=self.side)
         if not 0 < self.ladder < 1:
             raise InvalidOptionError(f"ladder must be between 0 and 1, not {self.ladder}", value=self.ladder)
 
@@ -105,13 +109,29 @@ class Knapsack:
         return widths
 
     def _step(self, widths: Widths, target_ns: float) -> Widths:
-        left = {g: tuple(w for w in own if w <= widths[g]) for g, own in self._space.candidates.items()}
-        values = {group: self._values[group][: len(own)] for group, own in left.items()}
-        factors = frozen_factors(self._model, left, widths)
-        try:
-            return knapsack_step(left, values, factors, round(target_ns), solver=self._config.solver)
-        except BudgetUnreachableError:
-            return self._space.narrowest
+        return narrowed(self._space.candidates, self._values, self._model, widths, target_ns, self._config)
+
+
+def narrowed(
+    candidates: Mapping[str, tuple[int, ...]],
+    values: Mapping[str, Sequence[float]],
+    model: FrozenModel,
+    widths: Widths,
+    target_ns: float,
+    config: KnapsackConfig,
+) -> Widths:
+    """One step down from `widths` to a latency: the knapsack over prices as they are there; no group grows.
+
+    `values` has one value per candidate up to the present width at least. The narrowest candidates where even they
+    are over the target.
+    """
+    left = {group: tuple(width for width in own if width <= widths[group]) for group, own in candidates.items()}
+    worth = {group: tuple(values[group][: len(own)]) for group, own in left.items()}
+    factors = frozen_factors(model, left, widths, side=config.side)
+    try:
+        return knapsack_step(left, worth, factors, round(target_ns), solver=config.solver)
+    except BudgetUnreachableError:
+        return Widths({group: own[0] for group, own in left.items()})
 
 
 def knapsack_step(

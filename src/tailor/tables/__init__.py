@@ -2,7 +2,8 @@
 
 from tailor.tables.doctor import doctor_text
 from tailor.tables.measure import engines_text, timing_text
+from tailor.tables.methods import methods_text
 from tailor.tables.network import graph_text, profile_text
 from tailor.tables.waves import waves_text
 
-__all__ = ["doctor_text", "engines_text", "graph_text", "profile_text", "timing_text", "waves_text"]
+__all__ = ["doctor_text", "engines_text", "graph_text", "methods_text", "profile_text", "timing_text", "waves_text"]

@@ -3,6 +3,7 @@
 from tailor.training.data import Data
 from tailor.training.evaluate import accuracy
 from tailor.training.evaluator import AccuracyEvaluator
+from tailor.training.gradual import train_gradually
 from tailor.training.loop import train
 from tailor.training.precision import training_device
 from tailor.training.recalibrate import recalibrate
@@ -19,5 +20,6 @@ __all__ = [
     "recalibrate",
     "recipe_named",
     "train",
+    "train_gradually",
     "training_device",
 ]
