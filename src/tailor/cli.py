@@ -14,6 +14,7 @@ import click
 
 from tailor.errors import InvalidOptionError, TailorError
 from tailor.options import (
+    CompareOptions,
     DemoOptions,
     DoctorOptions,
     InspectOptions,
@@ -24,6 +25,7 @@ from tailor.options import (
     ReportOptions,
     WavesOptions,
     command,
+    compare_options,
     demo_options,
     doctor_options,
     graph_options,
@@ -150,6 +152,32 @@ def prune(options: PruneOptions) -> int:
             console.warn(f"{request.model_spec} has random weights; give --weights or --pretrained")
         result = run_line(request, console=console)
     return _conclude(result)
+
+
+@command(cli, "compare", CompareOptions)
+@model_options
+@compare_options
+@graph_options
+@target_options
+def compare(options: CompareOptions) -> int:
+    """Prune MODEL with several methods under the same budgets, and write one table.
+
+    All start from the same weights and get the same target, data split and fine-tuning. A comparison that was stopped
+    goes on when it is asked for again.
+    """
+    from tailor.comparison import compare as run_comparison
+    from tailor.comparison.writing import comparison_text
+    from tailor.console import ConsoleReporter, terminal_columns
+    from tailor.requests import compare_request, has_weights
+
+    request = compare_request(options, click.get_current_context().find_root().obj)
+    with ConsoleReporter() as console:
+        if not has_weights(options.network):
+            console.warn(f"{request.shared.model_spec} has random weights; give --weights or --pretrained")
+        found = run_comparison(request, console=console)
+    click.echo(comparison_text(found, terminal_columns(sys.stdout)))
+    click.echo(request.shared.out / "compare.html")
+    return 0
 
 
 @command(cli, "measure", MeasureOptions)

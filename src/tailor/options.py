@@ -11,6 +11,7 @@ from typing import TypeVar, get_type_hints
 import click
 
 __all__ = [
+    "CompareOptions",
     "DemoOptions",
     "DoctorOptions",
     "GraphOptions",
@@ -24,6 +25,7 @@ __all__ = [
     "TargetOptions",
     "WavesOptions",
     "command",
+    "compare_options",
     "demo_options",
     "doctor_options",
     "graph_options",
@@ -130,6 +132,34 @@ class PruneOptions:
     distill: bool | None
     out: Path | None
     resume: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareOptions:
+    """`tailor compare`: what every run shares, and the methods, budgets and number of seeds they differ in."""
+
+    network: ModelOptions
+    bounds: GraphOptions
+    place: TargetOptions
+    budget: tuple[str, ...]
+    methods: str
+    seeds: int
+    data: str
+    residual: str | None
+    networks: int
+    recipe: str
+    finetune_epochs: int | None
+    distill: bool | None
+    out: Path
+
+    def shared(self) -> PruneOptions:
+        """One of the runs, as `tailor prune` would be asked for it."""
+        return PruneOptions(
+            network=self.network, bounds=self.bounds, place=self.place, budget=self.budget[0], data=self.data,
+            method=self.methods.split(",")[0].strip(), importance=None, latency=None, fitness=None,
+            residual=self.residual, cycles=None, population=None, solver=None, networks=self.networks,
+            recipe=self.recipe, epochs=self.finetune_epochs, distill=self.distill, out=self.out, resume=False,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,28 +286,48 @@ profile_options = _chain(
     _networks_option,
     click.option("--plot", type=_PATH, help="Write the staircases as a figure (.svg, .png or .pdf)."),
 )
+_data_option = click.option(
+    "--data",
+    required=True,
+    metavar="SPEC",
+    help="digits, cifar10[:ROOT], cifar100[:ROOT], tiny-imagenet:ROOT, imagefolder:PATH or FILE.py:FUNCTION.",
+)
+_recipe_option = click.option(
+    "--recipe", default="short", show_default=True, help="Fine-tuning: short, lacp or none."
+)
+_distill_option = click.option(
+    "--distill/--no-distill", default=None, help="Dense network as teacher; by default the recipe's."
+)
+_residual_option = click.option("--residual", help="Residual streams: fixed or free; by default the method's.")
 prune_options = _chain(
     click.option("--budget", required=True, help='A share of the dense latency ("60%") or a time ("5ms").'),
-    click.option(
-        "--data",
-        required=True,
-        metavar="SPEC",
-        help="digits, cifar10[:ROOT], cifar100[:ROOT], tiny-imagenet:ROOT, imagefolder:PATH or FILE.py:FUNCTION.",
-    ),
+    _data_option,
     click.option("--method", default="lacp", show_default=True, help="How the widths are found: `tailor methods`."),
     click.option("--importance", help="Which channels stay: l1, l2, bn-taylor, sp-lamp ...; by default the method's."),
     click.option("--latency", help="predicted, or measured for every structure; by default the method's."),
     click.option("--fitness", help="recalibrated or short-training; by default the method's."),
-    click.option("--residual", help="Residual streams: fixed or free; by default the method's."),
+    _residual_option,
     click.option("--cycles", type=_COUNT, help="Populations; by default the method's."),
     click.option("--population", type=_COUNT, help="Structures in each; by default the method's."),
     click.option("--solver", help="Of knapsacks: exact or heuristic (HALP's own); by default the method's."),
     _networks_option,
-    click.option("--recipe", default="short", show_default=True, help="Fine-tuning: short, lacp or none."),
+    _recipe_option,
     click.option("--epochs", type=_COUNT, help="Epochs of fine-tuning; by default the recipe's."),
-    click.option("--distill/--no-distill", default=None, help="Dense network as teacher; by default the recipe's."),
+    _distill_option,
     click.option("--out", type=_PATH, help="Run folder; by default runs/MODEL-BUDGET-ENGINE-bBATCH."),
     click.option("--resume", is_flag=True, help="Go on with the run of this folder."),
+)
+compare_options = _chain(
+    click.option("--budget", required=True, multiple=True, help='"60%", "5ms" ...; several give curves (repeatable).'),
+    _data_option,
+    click.option("--methods", default="lacp,sp-lamp,uniform", show_default=True, help="Names with commas, or all."),
+    click.option("--seeds", type=_COUNT, default=1, show_default=True, help="Runs of each method and budget."),
+    _residual_option,
+    _networks_option,
+    _recipe_option,
+    click.option("--finetune-epochs", type=_COUNT, help="Epochs of fine-tuning, for all; by default the recipe's."),
+    _distill_option,
+    click.option("--out", type=_PATH, required=True, help="Folder of the comparison; one that was stopped goes on."),
 )
 measure_options = _chain(
     click.option("--vs", "versus", metavar="MODEL_OR_RUN", help="Compare with this one, instance by instance."),

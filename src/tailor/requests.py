@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,17 +12,19 @@ from torch import Tensor, nn
 
 from tailor.channels import trace
 from tailor.models import input_shape, load_model
-from tailor.options import GraphOptions, ModelOptions, PruneOptions, TargetOptions
+from tailor.options import CompareOptions, GraphOptions, ModelOptions, PruneOptions, TargetOptions
 from tailor.records import Budget, RunConfig
 from tailor.serialize import read_record
 from tailor.spec import ChannelGraph, Target
 from tailor.timing import PROTOCOL_BATCH, settings_named
 
 if TYPE_CHECKING:
+    from tailor.comparison import CompareRequest
     from tailor.pipeline import PruneRequest
     from tailor.profiling.gpu_trace import GpuTrace
 
 __all__ = [
+    "compare_request",
     "has_weights",
     "network_trace",
     "open_model",
@@ -85,6 +88,27 @@ def traced(network: ModelOptions, bounds: GraphOptions) -> tuple[ChannelGraph, n
     model, example = open_model(network, network.model)
     graph = trace(model, example, pin=bounds.pin, min_width=bounds.min_width, quantum=bounds.quantum)
     return graph, model, example
+
+
+def compare_request(options: CompareOptions, command: str) -> CompareRequest:
+    """Everything `tailor compare` asks for, checked and loaded; nothing has been written when this raises.
+
+    Raises:
+        TailorError: naming the option that cannot be met.
+    """
+    from tailor.comparison import CompareRequest
+    from tailor.methods import METHODS, method_named
+
+    names = list(METHODS) if options.methods == "all" else [name.strip() for name in options.methods.split(",")]
+    for name in names:
+        method_named(name)
+    shared = replace(options.shared(), method=names[0])
+    return CompareRequest(
+        shared=prune_request(shared, command),
+        methods=names,
+        budgets=[Budget.parse(text) for text in options.budget],
+        seeds=range(options.place.seed, options.place.seed + options.seeds),
+    )
 
 
 def prune_request(options: PruneOptions, command: str) -> PruneRequest:

@@ -22,6 +22,8 @@ from tailor.timing import claimable_step
 __all__ = ["coarse_grid", "next_probes"]
 
 _COARSE_POINTS = 12  # the first grid of a stair has at most so many points and the smallest
+# Where there are points enough, the narrow end is looked at closely: its steps are the largest in proportion.
+_NARROW_END, _NARROW_WIDTH, _NARROW_LIMIT = (2, 3, 4, 5, 8, 9, 12, 13, 16, 17), 96, 30
 _BLOCK = 16  # the grid lies on multiples of at most this, and just beside every second one
 _EDGE_SPAN = 16  # from this gap on the guess is tried that the edge sits on the left point, a multiple of the block
 _RIVAL_COST = 16.0  # a stair whose chi square is worse by no more than this is not yet ruled out
@@ -54,7 +56,10 @@ def next_probes(
     """Channel counts to measure next, multiples of `unit`; empty when all edges are known or `limit` points are spent.
     """
     if not points:
-        return coarse_grid(width, smallest, unit)
+        grid = coarse_grid(width, smallest, unit)
+        if limit < _NARROW_LIMIT or width // unit < _NARROW_WIDTH:
+            return grid
+        return tuple(sorted({*grid, *(unit * count for count in _NARROW_END if unit * count > smallest)}))
     ordered = sorted(points, key=lambda point: point.channels)
     regimes = regimes_of(ordered, resolution)
     wanted = _halvings(ordered, resolution, unit) if regimes is None else _checks(ordered, regimes, resolution, unit)

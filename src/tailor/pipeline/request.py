@@ -11,6 +11,7 @@ from torch import nn
 
 from tailor.console import Reporter
 from tailor.importance.selection import Ranking
+from tailor.latency.profile import Profile
 from tailor.methods import Method
 from tailor.protocols import Importance
 from tailor.records import Budget, Reductions, Stages, TimingSettings, Verdict
@@ -26,7 +27,8 @@ class PruneRequest:
     """Everything a run is asked to do; None leaves a choice to the method.
 
     `model_spec` is a name for `tailor.models.load_model`, "" when the model was given as an object. `data_spec` and
-    `command` are only recorded. `distill` None leaves the teacher to the recipe.
+    `command` are only recorded. `profile` was measured before, in this environment, and is not measured again.
+    `distill` None leaves the teacher to the recipe.
     """
 
     model: nn.Module
@@ -57,6 +59,7 @@ class PruneRequest:
     resume: bool = False
     command: str = ""
     database: Path | None = None
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -23,7 +23,7 @@ from tailor.search import Journal, SearchProblem, SearchResult, run_search
 from tailor.spec import KeepPlan, Widths
 from tailor.training import AccuracyEvaluator, training_device
 
-__all__ = ["profiled_on", "searched"]
+__all__ = ["cautious_limit", "profiled_on", "search_widths", "searched"]
 
 LARGEST_MARGIN = 0.05  # a prediction worse than this is put right by measuring finalists, not by a tighter search
 SCREENING_SECONDS = 15.0  # of timing to choose among structures
@@ -33,13 +33,14 @@ FRESH_TRIES = 3  # finalists that a fresh process may refuse before the run goes
 def profiled_on(line: Line) -> Profile:
     """Staircases, candidates and the latency model; measured in this environment, or stored by this run."""
     request = line.request
-    stored = line.folder.stored("profile", Profile)
+    stored = line.folder.stored("profile", Profile) or request.profile
     if stored is not None:
         here = open_device(request.target).environment()
         if stored.environment.key != here.key:
             message = f"{request.out} was profiled in another environment; latencies do not carry over, use a new --out"
             raise RunFolderError(message, value=stored.environment.key)
-        line.console.say("profile: taken from the run folder")
+        line.console.say("profile: measured before")
+        line.folder.store("profile", stored)
         return stored
     line.console.stage(f"profile on {request.target}")
     profiled = profile(
@@ -78,13 +79,13 @@ def searched(line: Line, profiled: Profile) -> tuple[Line, KeepPlan]:
     if stored is None:
         timer = _timer(line, dense_ns)
         _check_reachable(line, timer, candidates, dense_ns, limit)
-    cautious = _cautious(limit, profiled, candidates)
+    cautious = cautious_limit(limit, profiled, candidates)
     line, candidates = pruned_while_training(line, profiled, candidates, cautious)
     if stored is not None:
         line.console.say("widths: taken from the run folder")
         return line, stored
     timer = _timer(line, dense_ns)
-    result = _search(line, profiled, timer, candidates, limit)
+    result = search_widths(line, profiled, timer, candidates, limit)
     require_scored(result, limit)
     line.console.stage("measure the finalists")
     finalists = choose(result.trials, timer, dense_ns, limit)
@@ -150,7 +151,7 @@ def _check_reachable(
         )
 
 
-def _search(
+def search_widths(
     line: Line, profiled: Profile, timer: CandidateTimer, candidates: Mapping[str, tuple[int, ...]], limit: int
 ) -> SearchResult:
     """Run the method's strategy; its structures keep the limit less the prediction's usual error."""
@@ -172,7 +173,7 @@ def _search(
         candidates=candidates,
         latency=timer if measured else profiled.latency,
         evaluator=evaluator,
-        limit_ns=limit if measured else _cautious(limit, profiled, candidates),
+        limit_ns=limit if measured else cautious_limit(limit, profiled, candidates),
         seed=request.seed,
         facts={"graph": line.graph.fingerprint, **method.options},
     )
@@ -210,7 +211,7 @@ def require_scored(result: SearchResult, limit: int) -> None:
         )
 
 
-def _cautious(limit: int, profiled: Profile, candidates: Mapping[str, tuple[int, ...]]) -> int:
+def cautious_limit(limit: int, profiled: Profile, candidates: Mapping[str, tuple[int, ...]]) -> int:
     """The limit less the prediction's 90 % error, so that what is found keeps the budget when it is measured."""
     narrowest = Widths({group: widths[0] for group, widths in candidates.items()})
     margin = min(profiled.error.q90, LARGEST_MARGIN)
