@@ -164,7 +164,8 @@ def jump(times: dict[int, int], edge: int) -> float:
 
 def slope(times: dict[int, int], edge: int) -> float:
     """The usual rise around an edge, measured as at it: a line rises everywhere, a stair only at its edges."""
-    around = [place for place in range(edge - SLOPE, edge + SLOPE + 1) if abs(place - edge) >= AROUND and place in times]
+    near = range(edge - SLOPE, edge + SLOPE + 1)
+    around = [place for place in near if abs(place - edge) >= AROUND and place in times]
     return statistics.median(jump(times, place) for place in around) if around else 0.0
 
 
