@@ -84,7 +84,7 @@ def _check_masked(line: Line, after: Line, widths: Widths) -> None:
 
 @pytest.mark.parametrize("name", ["halp", "smcp"])
 def test_pruning_while_training_is_taken_from_the_run_folder(name: str, place: Path, profiled: Profile) -> None:
-    line, limit = line_of(place, name), round(SHARE * profiled.dense_ns)
+    line, limit = line_of(place / "stored", name), round(SHARE * profiled.dense_ns)
     candidates = candidate_widths(line.graph, profiled.candidates, line.method)
     first, left = pruned_while_training(line, profiled, candidates, limit)
     again, same = pruned_while_training(line, profiled, candidates, limit)

@@ -22,8 +22,8 @@ from tailor.timing import claimable_step
 __all__ = ["coarse_grid", "next_probes"]
 
 _COARSE_POINTS = 12  # the first grid of a stair has at most so many points and the smallest
-# Where there are points enough, the narrow end is looked at closely: its steps are the largest in proportion.
-_NARROW_END, _NARROW_WIDTH, _NARROW_LIMIT = (2, 3, 4, 5, 8, 9, 12, 13, 16, 17), 96, 30
+# Wide layers have points enough to look closely at their narrow end, whose steps are the largest in proportion.
+_NARROW_END, _NARROW_WIDTH, _NARROW_LIMIT = (2, 3, 4, 5, 8, 9, 12, 13, 16, 17), 384, 30
 _BLOCK = 16  # the grid lies on multiples of at most this, and just beside every second one
 _EDGE_SPAN = 16  # from this gap on the guess is tried that the edge sits on the left point, a multiple of the block
 _RIVAL_COST = 16.0  # a stair whose chi square is worse by no more than this is not yet ruled out
@@ -57,7 +57,7 @@ def next_probes(
     """
     if not points:
         grid = coarse_grid(width, smallest, unit)
-        if limit < _NARROW_LIMIT or width // unit < _NARROW_WIDTH:
+        if width // unit < _NARROW_WIDTH or limit < _NARROW_LIMIT:
             return grid
         return tuple(sorted({*grid, *(unit * count for count in _NARROW_END if unit * count > smallest)}))
     ordered = sorted(points, key=lambda point: point.channels)
