@@ -3,7 +3,8 @@
 The truth of a layer is every channel count timed once, fitted without any assumption about blocks. The finder then
 measures afresh. An edge is true when the sweep jumps there by at least 1.5 claimable steps; these are to be found. A
 found one is invented when the sweep jumps there by less than half a claimable step, and by no more than two standard
-errors above the slope around. What lies between is a jump that is finer than what may be claimed, and counts neither way.
+errors above the slope around. What lies between is a jump that is finer than what may be claimed, and counts neither
+way.
 
 Run it on a quiet machine: `python benchmarks/edges.py [--engines torch,openvino] [--layers NAME,...]`; it says first
 how long it will take, and a second run goes on where the first was stopped. `--find-again` keeps the sweeps and lets
