@@ -1,5 +1,6 @@
 """LACP's evolution: the paper's sizes, and children that descend from the best."""
 
+import dataclasses
 from collections import Counter
 
 import pytest
@@ -20,7 +21,7 @@ class TestEvolution(StrategySuite):
 
 def test_the_defaults_are_the_papers_300_structures():
     problem = problem_of()
-    result = run_search(problem, Evolution(problem.space(), EvolutionConfig(), seed=0))
+    result = run_search(problem, Evolution(problem.space(), EvolutionConfig(repair=False), seed=0))
     counts = Counter((trial.cycle, trial.origin) for trial in result.trials)
     assert len(result.trials) == 300
     assert counts[0, "random"] == 30
@@ -33,7 +34,7 @@ def test_the_defaults_are_the_papers_300_structures():
 
 def test_crossover_children_hold_only_widths_of_the_elite():
     problem = problem_of()
-    trials = run_search(problem, Evolution(problem.space(), SMALL, seed=1)).trials
+    trials = run_search(problem, Evolution(problem.space(), dataclasses.replace(SMALL, repair=False), seed=1)).trials
     elite = sorted((t for t in trials if t.cycle == 0), key=lambda t: -t.score)[: SMALL.elite]
     for child in (t for t in trials if t.cycle == 1 and t.origin == "crossover"):
         assert all(width in {parent.widths[group] for parent in elite} for group, width in child.widths.items())
@@ -41,12 +42,25 @@ def test_crossover_children_hold_only_widths_of_the_elite():
 
 def test_a_mutated_child_differs_from_some_elite_parent_in_few_groups():
     problem = problem_of()
-    trials = run_search(problem, Evolution(problem.space(), EvolutionConfig(), seed=2)).trials
+    trials = run_search(problem, Evolution(problem.space(), EvolutionConfig(repair=False), seed=2)).trials
     elite = sorted((t for t in trials if t.cycle == 0), key=lambda t: -t.score)[:10]
     children = [t for t in trials if t.cycle == 1 and t.origin == "mutation"]
     changes = [min(sum(c.widths[g] != p.widths[g] for g in c.widths) for p in elite) for c in children]
     assert min(changes) >= 1
     assert sum(changes) / len(changes) < 2.5  # 8 free groups at rate 0.1, at least one: 1.4 on average
+
+
+@pytest.mark.parametrize("share", [0.8, 0.4, 0.2])
+def test_repaired_children_leave_no_room_within_the_limit(share):
+    problem = problem_of(share=share)
+    space = problem.space()
+    trials = run_search(problem, Evolution(space, EvolutionConfig(), seed=2)).trials
+    children = [trial for trial in trials if trial.origin in ("mutation", "crossover")]
+    assert len(children) > 100
+    for child in children:
+        for group, steps in problem.candidates.items():
+            wider = [width for width in steps if width > child.widths[group]]
+            assert not wider or not space.feasible(child.widths.but({group: wider[0]}))
 
 
 def test_evolution_beats_random_search_at_equal_structures():
@@ -76,7 +90,7 @@ def test_trials_over_the_measured_limit_get_no_score_and_no_children():
         limit_ns=base.limit_ns,
         seed=0,
     )
-    all_are_elite = EvolutionConfig(cycles=4, population=10, mutations=5, crossovers=5, elite=40)
+    all_are_elite = EvolutionConfig(cycles=4, population=10, mutations=5, crossovers=5, elite=40, repair=False)
     result = run_search(problem, Evolution(problem.space(LinearLatency()), all_are_elite, seed=0))
     slow = [trial for trial in result.trials if trial.widths["layer0"] > 16]
     assert slow

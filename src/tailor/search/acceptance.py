@@ -89,7 +89,7 @@ class Acceptance:
         drawn = self._space.draw(rng, seen)
         if drawn is None:
             return None
-        filled = self._filled(drawn[0], rng)
+        filled = self._space.filled(drawn[0], rng)
         return (filled, "fitted") if filled not in seen else drawn
 
     def _vector(self, rng: np.random.Generator) -> Widths:
@@ -99,17 +99,3 @@ class Acceptance:
             ratio = rng.uniform(steps[0] / steps[-1], 1.0)
             chosen[group] = min(steps, key=lambda width: abs(width - ratio * steps[-1]))
         return Widths(chosen)
-
-    def _filled(self, widths: Widths, rng: np.random.Generator) -> Widths:
-        """Widened step by step in random groups while that stays within the limit."""
-        open_groups = list(self._space.free)
-        while open_groups:
-            group = open_groups[int(rng.integers(len(open_groups)))]
-            steps = self._space.candidates[group]
-            place = steps.index(widths[group]) + 1
-            wider = widths.but({group: steps[place]}) if place < len(steps) else None
-            if wider is not None and self._space.feasible(wider):
-                widths = wider
-            else:
-                open_groups.remove(group)
-        return widths

@@ -91,8 +91,10 @@ class SearchSpace:
         return Widths({group: int(rng.choice(widths)) for group, widths in self.candidates.items()})
 
     def _narrowed(self, rng: np.random.Generator) -> Widths | None:
-        """A uniform draw, narrowed until it is feasible; None when even the narrowest is not."""
-        widths = self._uniform(rng)
+        return self.narrowed(self._uniform(rng), rng)
+
+    def narrowed(self, widths: Widths, rng: np.random.Generator) -> Widths | None:
+        """One step of one random group at a time, until it is feasible; None when even the narrowest is not."""
         while not self.feasible(widths):
             wide = [group for group in self.free if widths[group] > self.candidates[group][0]]
             if not wide:
@@ -100,6 +102,20 @@ class SearchSpace:
             group = wide[rng.integers(len(wide))]
             steps = self.candidates[group]
             widths = widths.but({group: steps[steps.index(widths[group]) - 1]})
+        return widths
+
+    def filled(self, widths: Widths, rng: np.random.Generator) -> Widths:
+        """Widened step by step in random groups until no group can be widened within the limit."""
+        left = list(self.free)
+        while left:
+            group = left[int(rng.integers(len(left)))]
+            steps = self.candidates[group]
+            place = steps.index(widths[group]) + 1
+            wider = widths.but({group: steps[place]}) if place < len(steps) else None
+            if wider is not None and self.feasible(wider):
+                widths = wider
+            else:
+                left.remove(group)
         return widths
 
     def _all_feasible(self) -> tuple[Widths, ...]:
