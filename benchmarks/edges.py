@@ -41,7 +41,7 @@ SURE = 2.0  # standard errors above the slope from which there is a jump
 SLOPE = 8  # counts on each side in which the slope is seen
 AROUND = 4  # counts on each side whose median tells the level beside an edge
 ROUNDS = 12
-CACHE = RESULTS / "edges-layers.json"
+CACHE = RESULTS.parent / "raw" / "edges-layers.json"  # the sweeps with their noise stay out of the repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ def main() -> None:
             key = f"{name} | {case.name} | {options.threads} threads | {device.environment().key}"
             if key not in done or options.find_again:
                 done[key] = {"engine": name, "layer": case.name, **compared(device, case, done.get(key))}
-                RESULTS.mkdir(exist_ok=True)
+                CACHE.parent.mkdir(exist_ok=True)
                 CACHE.write_text(json.dumps(done, indent=2), encoding="utf-8")
             print(_line(done[key]), flush=True)
     wanted = {case.name for case in cases}
@@ -240,7 +240,8 @@ def _write(rows: Sequence[dict[str, Any]], environment: dict[str, str], options:
     total = sum(len(row["true"]) for row in rows)
     missed, invented = (sum(len(row[name]) for row in rows) for name in ("missed", "invented"))
     summary = f"{total - missed} of {total} true edges found, {invented} invented, on {len(rows)} layers and engines."
-    report = {"environment": environment, "layers": rows}
+    short = [{**row, "sweep": " ".join(str(ns) for _, ns, _ in row["sweep"])} for row in rows]
+    report = {"environment": environment, "layers": short}
     command = f"{COMMAND} --engines {','.join(options.engines)}"
     path = write_results(
         "edges", report, title="Edges found with few probes", tables=[summary, markdown_table(header, lines)],
