@@ -80,6 +80,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     return Runner(capsys)
 
 
+COMPARE = ["compare", "tailor/resnet20-cifar", "--data", "digits", "--budget", "60%"]
 BAD = {
     "unknown model": (["inspect", "tailor/resnet21-cifar"], 2, "resnet2"),
     "unknown family": (["inspect", "resnet"], 2, "no model 'resnet'"),
@@ -114,6 +115,17 @@ BAD = {
     "refused input": (["inspect", "tailor/resnet20-cifar", "--input", "4x32x32"], 1, "4"),
     "unknown figure": (["profile", "tailor/resnet20-cifar", "--plot", "stairs.docx"], 2, "stairs.docx"),
     "nothing to prune": (["prune", "nets.py:flat", "--data", "digits", "--budget", "60%"], 1, "can be pruned"),
+    "a method that takes no population": (
+        [*PRUNE, "--budget", "60%", "--method", "uniform", "--cycles", "3"], 2, "uniform has neither cycles",
+    ),
+    "a solver for no knapsack": ([*PRUNE, "--budget", "60%", "--solver", "exact"], 2, "evolution solves no knapsack"),
+    "no such solver": ([*PRUNE, "--budget", "60%", "--method", "sp-lamp", "--solver", "guess"], 2, "'guess'"),
+    "gradients without a gradient importance": (
+        [*PRUNE, "--budget", "60%", "--method", "halp", "--importance", "l2"], 2, "must be bn-taylor",
+    ),
+    "an unknown method to compare": ([*COMPARE, "--methods", "lacp,lcap", "--out", "c"], 2, "did you mean 'lacp'"),
+    "a method compared twice": ([*COMPARE, "--methods", "lacp,lacp", "--out", "c"], 2, "named twice"),
+    "nowhere to compare": ([*COMPARE, "--methods", "lacp"], 2, "--out"),
     "folder in the way": ([*PRUNE, "--budget", "60%", "--out", "nets.py"], 1, "nets.py is a file"),
     "folder that cannot be made": ([*PRUNE, "--budget", "60%", "--out", "nets.py/x"], 1, "nets.py"),
     "no such run": (["report", "absent"], 1, "absent"),

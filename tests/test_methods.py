@@ -165,7 +165,12 @@ def test_searches_with_populations_can_be_resized(name):
     assert resized(config, cycles=None, population=None) == config
 
 
-@pytest.mark.parametrize("name", ["uniform", "sp-lamp", "netadapt", "taylor"])
+def test_a_knapsacks_cycles_are_its_steps():
+    config = resized(method_named("sp-lamp").search, cycles=10, population=3)
+    assert (config.steps, config.structures) == (10, 3)
+
+
+@pytest.mark.parametrize("name", ["uniform", "netadapt", "taylor"])
 def test_searches_without_populations_cannot(name):
     with pytest.raises(InvalidOptionError, match="has neither cycles nor a population"):
         resized(method_named(name).search, cycles=3, population=None)

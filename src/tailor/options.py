@@ -307,7 +307,7 @@ prune_options = _chain(
     click.option("--latency", help="predicted, or measured for every structure; by default the method's."),
     click.option("--fitness", help="recalibrated or short-training; by default the method's."),
     _residual_option,
-    click.option("--cycles", type=_COUNT, help="Populations; by default the method's."),
+    click.option("--cycles", type=_COUNT, help="Populations, or steps of a knapsack; by default the method's."),
     click.option("--population", type=_COUNT, help="Structures in each; by default the method's."),
     click.option("--solver", help="Of knapsacks: exact or heuristic (HALP's own); by default the method's."),
     _networks_option,

@@ -140,10 +140,16 @@ def _modelled(config: BayesianConfig, cycles: int | None, population: int | None
     return replace(config, rounds=cycles or config.rounds, proposals=size, seeds=population or config.seeds)
 
 
+def _stepped(config: KnapsackConfig, cycles: int | None, population: int | None) -> KnapsackConfig:
+    """A knapsack's cycles are its steps, its population the structures that it proposes."""
+    return replace(config, steps=cycles or config.steps, structures=population or config.structures)
+
+
 _RESIZERS: Mapping[type, Callable[..., SearchConfig]] = {
     AcceptanceConfig: _drawn,
     BayesianConfig: _modelled,
     BeeColonyConfig: _foraged,
     EvolutionConfig: _evolved,
+    KnapsackConfig: _stepped,
     RandomSearchConfig: _drawn,
 }
