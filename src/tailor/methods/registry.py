@@ -45,7 +45,7 @@ METHODS: Mapping[str, Method] = {
             name="sp-lamp",
             summary="group knapsack of layer-adaptive filter scores under the latency limit (2023)",
             importance="sp-lamp",
-            search=KnapsackConfig(steps=1),
+            search=KnapsackConfig(steps=10),
         ),
         Method(
             name="netadapt",
