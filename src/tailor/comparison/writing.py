@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from tailor.comparison.rows import ComparedRun, Comparison
 from tailor.console import table_text
-from tailor.report.document import Code, Document, Facts, Number, Picture, Section, Table
+from tailor.report.document import Code, Document, Facts, Picture, Section, Table
 from tailor.report.html import html_page
 from tailor.report.markdown import markdown_page
 from tailor.report.style import INK, bare_axes, look, new_figure, page_svg
@@ -152,11 +152,11 @@ def _document(found: Comparison) -> Document:
     return Document(
         title=f"{found.model}: methods compared",
         subtitle=f"{found.data}, {found.target}, recipe {found.recipe} with {found.epochs} epochs",
-        outcome="PASS" if passed == len(found.runs) else "UNDECIDED",
+        outcome="COMPARED",
         line=f"{passed} of {len(found.runs)} runs kept their budget",
         reason=_winners(found.runs),
         warnings=(),
-        numbers=_numbers(found),
+        numbers=(),
         sections=tuple(sections),
     )
 
@@ -173,8 +173,3 @@ def _winners(runs: Sequence[ComparedRun]) -> str:
             accuracy, method = max(kept)
             found.append(f"{budget}: {method} with {percent(accuracy, 2)}")
     return "; ".join(found) if found else "no run kept its budget"
-
-
-def _numbers(found: Comparison) -> tuple[Number, ...]:
-    methods = len({run.method for run in found.runs})
-    return (Number(label="methods", before="", after=str(methods), change=""),)
