@@ -183,17 +183,18 @@ def _combined(left: _Table, right: _Table, sizes: Mapping[str, int], *, eliminat
     entries = states * options
     grid = dict(zip(whole, np.indices([sizes[group] for group in whole]).reshape(len(whole), entries), strict=True))
     places = [_places(table, grid, sizes, entries) for table in (left, right)]
+    state_of, option_of = np.divmod(np.arange(entries), options)
     points = _Points()
     for low, high in _chunks(left.fronts.sizes[places[0]] * right.fronts.sizes[places[1]]):
         pairs = crossed(left.fronts, places[0][low:high], right.fronts, places[1][low:high])
         entry = pairs.entry + low
         points.add(
-            state=entry // options,
+            state=state_of[entry],
             cost=left.fronts.cost[pairs.left] + right.fronts.cost[pairs.right],
             value=left.fronts.value[pairs.left] + right.fronts.value[pairs.right],
             left=pairs.left,
             right=pairs.right,
-            option=entry % options,
+            option=option_of[entry],
         )
     fronts, kept = points.filtered(states)
     return _Table(

@@ -53,16 +53,20 @@ def single_points(cost: IntArray, value: IntArray) -> Fronts:
 
 def crossed(left: Fronts, left_states: IntArray, right: Fronts, right_states: IntArray) -> Crossing:
     """All pairs of points of the two fronts of each entry; `left_states` and `right_states` have shape [entries]."""
-    many = right.sizes[right_states]
-    pairs = left.sizes[left_states] * many
-    entry = np.repeat(np.arange(len(pairs)), pairs)
-    within = np.arange(int(pairs.sum())) - np.repeat(np.cumsum(pairs) - pairs, pairs)
-    row, column = np.divmod(within, many[entry])
+    many = left.sizes[left_states]
+    entry, row = np.repeat(np.arange(len(many)), many), _counted(left.starts[left_states], many)
+    wide = right.sizes[right_states][entry]  # every point of the left front meets so many of the right one
     return Crossing(
-        entry=entry,
-        left=left.starts[left_states][entry] + row,
-        right=right.starts[right_states][entry] + column,
+        entry=np.repeat(entry, wide),
+        left=np.repeat(row, wide),
+        right=_counted(right.starts[right_states][entry], wide),
     )
+
+
+def _counted(starts: IntArray, counts: IntArray) -> IntArray:
+    """starts[0], starts[0] + 1 ... for counts[0] places, then on from starts[1]: ranges back to back."""
+    ends = np.cumsum(counts)
+    return np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
 
 
 def pareto(state: IntArray, cost: IntArray, value: IntArray, states: int) -> tuple[Fronts, IntArray]:
