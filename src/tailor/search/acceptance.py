@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Set
 from dataclasses import dataclass
 
 import numpy as np
 
 from tailor.errors import InvalidOptionError
-from tailor.protocols import Proposal
-from tailor.records import Trial
+from tailor.search.drawn import Drawn
 from tailor.search.space import SearchSpace
 from tailor.spec import Widths
 
@@ -38,7 +37,7 @@ class AcceptanceConfig:
             raise InvalidOptionError(f"window must be between 0 and 1, not {self.window}", value=self.window)
 
 
-class Acceptance:
+class Acceptance(Drawn):
     """Every group draws its own keep ratio; structures never repeat and no score is looked at.
 
     A vector within the window is "accepted". When none of 200 is, one is narrowed and widened step by step in random
@@ -46,41 +45,15 @@ class Acceptance:
     """
 
     def __init__(self, space: SearchSpace, config: AcceptanceConfig, *, seed: int) -> None:
-        self._space = space
+        super().__init__(space, structures=config.structures, batch=config.batch, seed=seed)
         self._config = config
-        self._seed = seed
-        self._cycle = 0
-        self._seen: set[Widths] = set()
-
-    @property
-    def planned(self) -> int:
-        """The number of structures asked for."""
-        return self._config.structures
 
     @property
     def description(self) -> str:
         """Name and options."""
         return f"random with acceptance, seed {self._seed}, {self._config}"
 
-    def ask(self) -> tuple[Proposal, ...]:
-        """The next batch; empty when all are drawn or the space has run out."""
-        rng = np.random.default_rng((self._seed, self._cycle))
-        seen = set(self._seen)
-        proposals: list[Proposal] = []
-        for _ in range(min(self._config.batch, self._config.structures - len(seen))):
-            found = self._near(rng, seen)
-            if found is None:
-                break
-            seen.add(found[0])
-            proposals.append(Proposal(widths=found[0], origin=found[1], cycle=self._cycle))
-        return tuple(proposals)
-
-    def tell(self, trials: Sequence[Trial]) -> None:
-        """Remember what was drawn."""
-        self._seen.update(Widths(trial.widths) for trial in trials)
-        self._cycle += 1
-
-    def _near(self, rng: np.random.Generator, seen: set[Widths]) -> tuple[Widths, str] | None:
+    def _draw(self, rng: np.random.Generator, seen: Set[Widths]) -> tuple[Widths, str] | None:
         low = (1 - self._config.window) * self._space.limit_ns
         for _ in range(_DRAWS):
             widths = self._vector(rng)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tailor.errors import InvalidOptionError
-from tailor.protocols import Proposal
-from tailor.records import Trial
+from tailor.search.once import Once
 from tailor.search.space import SearchSpace
 from tailor.spec import Widths
 
@@ -28,12 +27,14 @@ class GreedyConfig:
             raise InvalidOptionError(f"price must be one of {', '.join(PRICES)}, not {self.price!r}", value=self.price)
 
 
-class Greedy:
+class Greedy(Once):
     """Proposes one structure, reached from the dense one by single steps between candidates.
 
     `values` maps each group to the value of each of its candidates, in order; `price` is what a step should save:
     multiply-accumulates, channels, or anything else that the widths say (see `named`, which tells searches apart).
     """
+
+    _origin = "greedy"
 
     def __init__(
         self,
@@ -47,26 +48,18 @@ class Greedy:
             if len(values.get(group, ())) != len(steps):
                 message = f"group {group!r} has {len(steps)} candidates and {len(values.get(group, ()))} values"
                 raise InvalidOptionError(message, value=group)
+        super().__init__()
         self._space = space
         self._values = values
         self._price = price
         self._named = named
-        self._done = False
-
-    @property
-    def planned(self) -> int:
-        """One."""
-        return 1
 
     @property
     def description(self) -> str:
         """Name and what a step should save."""
         return f"greedy by value per {self._named}"
 
-    def ask(self) -> tuple[Proposal, ...]:
-        """The structure; empty once it was told."""
-        if self._done:
-            return ()
+    def _found(self) -> list[Widths]:
         places = {group: len(steps) - 1 for group, steps in self._space.candidates.items()}
         widths = self._at(places)
         while not self._space.feasible(widths):
@@ -75,11 +68,7 @@ class Greedy:
                 break
             places[group] -= 1
             widths = self._at(places)
-        return (Proposal(widths=widths, origin="greedy", cycle=0),)
-
-    def tell(self, trials: Sequence[Trial]) -> None:
-        """One is enough."""
-        self._done = True
+        return [widths]
 
     def _cheapest(self, places: Mapping[str, int], widths: Widths) -> str | None:
         """The group whose next step loses the least value per unit saved."""

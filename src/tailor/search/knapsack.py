@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from tailor.errors import BudgetUnreachableError, InvalidOptionError
 from tailor.latency.factors import Factors
 from tailor.latency.frozen import SIDES, FrozenModel, frozen_factors
-from tailor.protocols import Proposal
-from tailor.records import Trial
+from tailor.search.once import Once
 from tailor.search.space import SearchSpace
 from tailor.solver import WidthProblem, solve_front
 from tailor.solver.heuristic import ordered_knapsack
@@ -52,46 +51,31 @@ class KnapsackConfig:
             raise InvalidOptionError(f"ladder must be between 0 and 1, not {self.ladder}", value=self.ladder)
 
 
-class Knapsack:
+class Knapsack(Once):
     """Proposes what the knapsack takes at the limit, and at slightly tighter ones.
 
     `values` maps each group to the value of each of its candidates, in order.
     """
 
+    _origin = "knapsack"
+
     def __init__(
         self, space: SearchSpace, values: Mapping[str, tuple[float, ...]], model: FrozenModel, config: KnapsackConfig
     ) -> None:
+        super().__init__()
         self._space = space
         self._values = values
         self._model = model
         self._config = config
-        self._asked: tuple[Proposal, ...] | None = None
-        self._done = False
-
-    @property
-    def planned(self) -> int:
-        """As many as there are distinct ones."""
-        return len(self._proposals())
 
     @property
     def description(self) -> str:
         """Name and options."""
         return f"knapsack, {self._config}"
 
-    def ask(self) -> tuple[Proposal, ...]:
-        """The structures, the widest first; empty once they were told."""
-        return () if self._done else self._proposals()
-
-    def tell(self, trials: Sequence[Trial]) -> None:
-        """All was said at once."""
-        self._done = True
-
-    def _proposals(self) -> tuple[Proposal, ...]:
-        if self._asked is None:
-            limits = [self._space.limit_ns * (1 - self._config.ladder * n) for n in range(self._config.structures)]
-            found = dict.fromkeys(self._descended(limit) for limit in limits)
-            self._asked = tuple(Proposal(widths=widths, origin="knapsack", cycle=0) for widths in found)
-        return self._asked
+    def _found(self) -> list[Widths]:
+        limits = [self._space.limit_ns * (1 - self._config.ladder * n) for n in range(self._config.structures)]
+        return [self._descended(limit) for limit in limits]
 
     def _descended(self, limit_ns: float) -> Widths:
         """From the dense network down to the limit; widths never grow again."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from tailor.errors import BudgetUnreachableError, InvalidOptionError
 from tailor.latency.factors import Factors
-from tailor.protocols import Proposal
-from tailor.records import Trial
+from tailor.search.once import Once
 from tailor.search.space import SearchSpace
 from tailor.solver import ParetoFront, Solution, TooWideError, WidthProblem, solve_front, solve_milp
 from tailor.spec import Widths
@@ -40,11 +39,13 @@ class OptimumConfig:
             raise InvalidOptionError(f"step must be between 0 and 1, not {self.step}", value=self.step)
 
 
-class Optimum:
+class Optimum(Once):
     """Exact by elimination, else by mixed-integer programming; terms are taken anew around every answer.
 
     `values` maps each group to the value of each of its candidates, in order.
     """
+
+    _origin = "optimum"
 
     def __init__(
         self,
@@ -53,42 +54,21 @@ class Optimum:
         model: FactoredModel,
         config: OptimumConfig,
     ) -> None:
+        super().__init__()
         self._space = space
         self._values = values
         self._model = model
         self._config = config
-        self._asked: tuple[Proposal, ...] | None = None
-        self._done = False
-
-    @property
-    def planned(self) -> int:
-        """As many as there are distinct ones."""
-        return len(self._proposals())
 
     @property
     def description(self) -> str:
         """Name and options."""
         return f"optimum, {self._config}"
 
-    def ask(self) -> tuple[Proposal, ...]:
-        """The structures, most valuable first; empty once they were told."""
-        return () if self._done else self._proposals()
-
-    def tell(self, trials: Sequence[Trial]) -> None:
-        """All was said at once."""
-        self._done = True
-
-    def _proposals(self) -> tuple[Proposal, ...]:
-        if self._asked is None:
-            found: dict[Widths, None] = {}
-            for number in range(self._config.structures):
-                solved = self._solved(round(self._space.limit_ns * (1 - self._config.step * number)))
-                if solved is not None:
-                    found[solved] = None
-            if not found:
-                found[self._space.narrowest] = None
-            self._asked = tuple(Proposal(widths=widths, origin="optimum", cycle=0) for widths in found)
-        return self._asked
+    def _found(self) -> list[Widths]:
+        limits = [self._space.limit_ns * (1 - self._config.step * n) for n in range(self._config.structures)]
+        solved = [self._solved(round(limit)) for limit in limits]
+        return [widths for widths in solved if widths is not None] or [self._space.narrowest]
 
     def _solved(self, limit_ns: int) -> Widths | None:
         """The most valuable structure within the limit as the whole model predicts it, None when there is none.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Set
 from dataclasses import dataclass
 
 import numpy as np
 
 from tailor.errors import InvalidOptionError
-from tailor.protocols import Proposal
-from tailor.records import Trial
+from tailor.search.drawn import Drawn
 from tailor.search.space import SearchSpace
 from tailor.spec import Widths
 
@@ -30,40 +29,17 @@ class RandomSearchConfig:
                 raise InvalidOptionError(f"{name} must be at least 1, not {value}", value=value)
 
 
-class RandomSearch:
+class RandomSearch(Drawn):
     """Draws feasible structures without looking at any score; structures never repeat."""
 
     def __init__(self, space: SearchSpace, config: RandomSearchConfig, *, seed: int) -> None:
-        self._space = space
+        super().__init__(space, structures=config.structures, batch=config.batch, seed=seed)
         self._config = config
-        self._seed = seed
-        self._cycle = 0
-        self._seen: set[Widths] = set()
-
-    @property
-    def planned(self) -> int:
-        """The number of structures asked for."""
-        return self._config.structures
 
     @property
     def description(self) -> str:
         """Name and options."""
         return f"random search, seed {self._seed}, {self._config}"
 
-    def ask(self) -> tuple[Proposal, ...]:
-        """The next batch; empty when all are drawn or the space has run out."""
-        rng = np.random.default_rng((self._seed, self._cycle))
-        seen = set(self._seen)
-        proposals: list[Proposal] = []
-        for _ in range(min(self._config.batch, self._config.structures - len(seen))):
-            drawn = self._space.draw(rng, seen)
-            if drawn is None:
-                break
-            seen.add(drawn[0])
-            proposals.append(Proposal(widths=drawn[0], origin=drawn[1], cycle=self._cycle))
-        return tuple(proposals)
-
-    def tell(self, trials: Sequence[Trial]) -> None:
-        """Remember what was drawn."""
-        self._seen.update(Widths(trial.widths) for trial in trials)
-        self._cycle += 1
+    def _draw(self, rng: np.random.Generator, seen: Set[Widths]) -> tuple[Widths, str] | None:
+        return self._space.draw(rng, seen)

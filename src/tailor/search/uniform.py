@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tailor.protocols import Proposal
-from tailor.records import Trial
+from tailor.search.once import Once
 from tailor.search.space import SearchSpace
 from tailor.spec import Widths
 
@@ -20,36 +18,26 @@ class UniformConfig:
     """Nothing to choose."""
 
 
-class Uniform:
+class Uniform(Once):
     """Proposes one structure: the largest ratio at which the network keeps the limit."""
 
-    def __init__(self, space: SearchSpace) -> None:
-        self._space = space
-        self._done = False
+    _origin = "uniform"
 
-    @property
-    def planned(self) -> int:
-        """One."""
-        return 1
+    def __init__(self, space: SearchSpace) -> None:
+        super().__init__()
+        self._space = space
 
     @property
     def description(self) -> str:
         """Name."""
         return "uniform ratio"
 
-    def ask(self) -> tuple[Proposal, ...]:
-        """The structure; empty once it was told."""
-        if self._done:
-            return ()
+    def _found(self) -> list[Widths]:
         low, high = 0.0, 1.0  # a ratio that keeps the limit (the narrowest does), and one that may not
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
             low, high = (middle, high) if self._space.feasible(self._at(middle)) else (low, middle)
-        return (Proposal(widths=self._at(low), origin="uniform", cycle=0),)
-
-    def tell(self, trials: Sequence[Trial]) -> None:
-        """One is enough."""
-        self._done = True
+        return [self._at(low)]
 
     def _at(self, ratio: float) -> Widths:
         """Every group's widest candidate up to the ratio, or its narrowest."""

@@ -66,7 +66,8 @@ def crossed(left: Fronts, left_states: IntArray, right: Fronts, right_states: In
 def _counted(starts: IntArray, counts: IntArray) -> IntArray:
     """starts[0], starts[0] + 1 ... for counts[0] places, then on from starts[1]: ranges back to back."""
     ends = np.cumsum(counts)
-    return np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
+    places: IntArray = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
+    return places
 
 
 def pareto(state: IntArray, cost: IntArray, value: IntArray, states: int) -> tuple[Fronts, IntArray]:
