@@ -16,7 +16,7 @@ from tailor.methods import method_named
 from tailor.pipeline import PruneRequest, PruneResult, prune
 from tailor.pipeline.begin import begin
 from tailor.pipeline.searching import profiled_on
-from tailor.records import Budget, SearchSummary
+from tailor.records import Budget, GradualRecord, SearchSummary
 from tailor.serialize import read_record, write_record
 
 __all__ = ["CompareRequest", "compare"]
@@ -108,6 +108,8 @@ def _run(
 
 def _row(result: PruneResult, method: str, budget: Budget, seed: int, seconds: float) -> ComparedRun:
     search = read_record(result.out / "search.json", SearchSummary)
+    gradual = result.out / "gradual.json"  # what was trained on the way belongs to the search
+    trained = read_record(gradual, GradualRecord).seconds if gradual.exists() else 0.0
     return ComparedRun(
         method=method,
         budget=budget.text,
@@ -121,7 +123,7 @@ def _row(result: PruneResult, method: str, budget: Budget, seed: int, seconds: f
         parameters=result.reductions.parameters,
         channels=result.reductions.channels,
         structures=search.structures,
-        search_seconds=search.seconds,
+        search_seconds=search.seconds + trained,
         seconds=seconds,
     )
 
