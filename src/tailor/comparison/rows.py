@@ -17,7 +17,8 @@ class ComparedRun:
     """One method, budget and seed. Pairs are (dense, pruned); `ratio` is measured latency over the dense network's.
 
     `outcome` is the verdict of a fresh process (PASS, FAIL, UNDECIDED), or ERROR with the reason when the run ended in
-    one; then nothing else is known. `search_seconds` include what a method trains on the way. Accuracies (0 to 1) are top-1 on the test images.
+    one; then nothing else is known. `search_seconds` include what a method trains on the way. Accuracies (0 to 1) are
+    top-1 on the test images.
     """
 
     method: str
