@@ -3,8 +3,9 @@
     python benchmarks/solver.py            # about three minutes
 
 Groups, layers and which groups each layer reads are the traced networks', residual streams free, 12 widths per group.
-Latency is planted (blocks of 8 to 64 outputs, launch costs, 3 % of jitter that makes it non-monotone), values are sums
-of sorted random saliencies; five problems per network. Both solvers get the same integers.
+Latency is planted (blocks of 8 to 64 outputs and at most a quarter of them, launch costs, 3 % of jitter that makes it
+non-monotone), values are sums of sorted random saliencies; five problems per network. Both solvers get the same
+integers.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class PlantedLatency:
 
     def layer_ns(self, index: int, in_channels: int, out_channels: int, around: Widths) -> float:
         layer = self.graph.layers[index]
-        block = (8, 16, 32, 64)[(index + self.seed) % 4]
+        block = min((8, 16, 32, 64)[(index + self.seed) % 4], max(1, layer.shape.out_channels // 4))
         padded = -(-out_channels // block) * block
         area = math.prod(layer.shape.output_spatial) * math.prod(layer.shape.kernel) if layer.shape.kernel else 1
         work = padded * (1 if layer.depthwise else in_channels) * area / 40
