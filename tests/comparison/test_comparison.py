@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 
 from tailor.comparison import CompareRequest, Comparison, compare
 from tailor.console import SilentReporter
-from tailor.errors import InvalidOptionError, UnknownNameError
+from tailor.errors import InvalidOptionError, RunFolderError, UnknownNameError
 from tailor.pipeline import PruneRequest
 from tailor.records import Budget
 from tailor.serialize import read_record
@@ -89,6 +90,16 @@ def test_a_comparison_goes_on_where_it_was(finished: Comparison, place: Path) ->
     assert again.runs[0] == finished.runs[0]
     assert again.runs[1].macs == finished.runs[1].macs  # only judged anew
     assert json.loads((place / "compare.json").read_text())["type"] == "Comparison"
+
+
+def test_methods_may_be_added_later_but_not_another_fine_tuning(finished: Comparison, place: Path) -> None:
+    wider = request(place, methods=("l1", "uniform"), budgets=[Budget.parse("2%")])
+    found = compare(wider, console=SilentReporter())
+    assert [run.method for run in found.runs] == ["l1", "uniform"]
+    assert found.runs[1] == finished.runs[2]
+    other = replace(wider, shared=replace(wider.shared, recipe=recipe_named("short", epochs=1)))
+    with pytest.raises(RunFolderError, match="was begun with recipe none, not short"):
+        compare(other, console=SilentReporter())
 
 
 @pytest.mark.parametrize(

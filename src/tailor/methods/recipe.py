@@ -127,7 +127,7 @@ class Method:
         if not self.importance.endswith("-taylor"):
             raise InvalidOptionError(
                 f"{self.name} prunes while training and observes gradients: its importance must be bn-taylor, "
-                f"weight-taylor or gate-taylor, not {self.importance!r}",
+                f"weight-taylor, gate-taylor or input-taylor, not {self.importance!r}",
                 value=self.importance,
             )
 

@@ -25,8 +25,8 @@ class EvolutionConfig:
     `elite` is how many of the best trials so far may be parents; each width of a mutated child is drawn anew with
     probability `mutation_rate`. The paper gives neither; 10 and 0.1 are MetaPruning's, whose half-and-half split
     LACP shares. `repair` narrows a child that is over the limit until it fits, and widens every child until nothing
-    more fits, instead of rejecting the one and leaving the other as it is: ours too, and worth as much as several times
-    the structures (tests/search/test_against_optimum.py).
+    more fits, instead of rejecting the one and leaving the other as it is: ours too, and it finds more where the
+    optimum is known (tests/search/test_against_optimum.py).
     """
 
     cycles: int = 10
