@@ -167,7 +167,11 @@ class Database:
 
     def find(self, environment_key: str, subject_keys: Sequence[str]) -> dict[str, Measurement]:
         """The measurement with most samples (of equals the latest) of each subject; failures are not answers."""
-        found: dict[str, Measurement] = {}
+        return {subject: known[-1] for subject, known in self.find_all(environment_key, subject_keys).items()}
+
+    def find_all(self, environment_key: str, subject_keys: Sequence[str]) -> dict[str, list[Measurement]]:
+        """Every measurement of each subject that succeeded, those with most samples last, of equals the latest."""
+        found: dict[str, list[Measurement]] = {}
         for start in range(0, len(subject_keys), _LOOKUP_CHUNK):
             chunk = list(subject_keys[start : start + _LOOKUP_CHUNK])
             rows = self._select(
@@ -176,7 +180,8 @@ class Database:
                 "ORDER BY samples, measurements.id",
                 [environment_key, *chunk],
             )
-            found.update({measurement.subject: measurement for measurement in rows})
+            for measurement in rows:
+                found.setdefault(measurement.subject, []).append(measurement)
         return found
 
     def add_accounts(self, environment: Environment, accounts: Mapping[str, object]) -> None:

@@ -63,3 +63,11 @@ def test_no_overhead_is_below_nothing_nor_told_from_two_networks() -> None:
     assert node_overhead(*accounts(-500.0, 1.0)) == 0
     found, ns = accounts(700.0, 1.0)
     assert node_overhead(found[:2], ns[:2]) == 0
+
+
+def test_accounts_of_one_network_are_averaged_layer_by_layer() -> None:
+    def account(ns: float) -> NetworkAccount:
+        layers = {"conv": LayerAccount(ns=ns, nodes=2), "fc": LayerAccount(ns=10.0, nodes=1)}
+        return NetworkAccount(layers=layers, ns=ns + 10, nodes=3)
+
+    assert account(100.0).averaged(account(400.0), 1 / 3) == account(200.0)

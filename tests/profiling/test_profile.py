@@ -15,8 +15,11 @@ from torch import Tensor, nn
 from tailor.channels import trace
 from tailor.database import Database
 from tailor.errors import MeasurementError, NothingToPruneError
+from tailor.latency.candidates import draw_networks
 from tailor.profiling import MeasuredLatency, Profile, build_widths, profile, session
 from tailor.profiling.networks import NetworkTimer
+from tailor.profiling.probes import Probed
+from tailor.profiling.session import open_probes
 from tailor.protocols import Subject
 from tailor.serialize import read_record, write_record
 from tailor.spec import ChannelGraph, Target, Widths
@@ -133,6 +136,28 @@ def test_what_the_database_knows_is_not_measured_again(
     assert sorted(map(len, device.sessions)) == [1, 2]  # the yardstick; the dense network and its copy
     again = {Widths(probe.widths): probe.ns for probe in second.networks}
     assert again == pytest.approx({Widths(probe.widths): probe.ns for probe in first.networks}, rel=0.03)
+
+
+def test_every_session_of_a_noisy_network_is_remembered(
+    plant: Callable[[PlantedDevice], PlantedDevice], tmp_path: Path
+) -> None:
+    plant(PlantedAccountant(noise=0.04))
+    networks = draw_networks(GRAPH, {group.name: (group.smallest, group.width) for group in GRAPH.groups}, 24, 0)
+
+    def told(database: Database) -> Probed:
+        probes = open_probes(MODEL, GRAPH, X, Target(), database=database)
+        return probes.time(networks, seconds=60, dense_seconds=0.001)
+
+    first, second = (told(Database(tmp_path / "m.sqlite")) for _ in range(2))
+    assert max(map(len, first.sessions.values())) > 1
+    assert second.found == 24
+    assert {widths: len(known) for widths, known in second.sessions.items()} == {
+        widths: len(known) for widths, known in first.sessions.items()
+    }
+    assert [second.times[widths].ratio for widths in networks] == pytest.approx(
+        [first.times[widths].ratio for widths in networks], rel=1e-9
+    )
+    assert second.accounts == first.accounts
 
 
 def test_the_narrowest_network_is_measured_and_every_block_has_the_dense_one(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,6 +36,19 @@ class NetworkAccount:
     layers: Mapping[str, LayerAccount]
     ns: float
     nodes: int
+
+    def averaged(self, other: NetworkAccount, share: float) -> NetworkAccount:
+        """This account with a share (0 to 1) of another one of the same network mixed in."""
+        layers = {
+            name: replace(account, ns=_mixed(account.ns, other.layers[name].ns, share))
+            for name, account in self.layers.items()
+            if name in other.layers
+        }
+        return replace(self, layers=layers, ns=_mixed(self.ns, other.ns, share))
+
+
+def _mixed(first: float, second: float, share: float) -> float:
+    return first + share * (second - first)
 
 
 def settle(nodes: Sequence[NodeTime], layers: Sequence[str]) -> NetworkAccount | None:

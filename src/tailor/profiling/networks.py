@@ -23,6 +23,7 @@ __all__ = ["MeasuredLatency", "NetworkTime", "NetworkTimer", "TimedNetworks", "b
 
 _DENSE_COPIES = 2  # instances of the dense network in every session: their mean is the reference
 _ACCOUNT_SECONDS = 0.12  # of running for one network's account
+_QUIETEST = 0.005  # relative standard error below which a session counts no more: instances differ by that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,17 @@ class NetworkTime:
     def noise(self) -> float:
         """Relative standard error of the ratio."""
         return (self.high - self.low) / (2 * 1.96) / self.ratio
+
+    @classmethod
+    def combined(cls, sessions: Sequence[NetworkTime]) -> NetworkTime:
+        """What several sessions say together: the mean of their log-ratios, the quieter ones counting more."""
+        if len(sessions) == 1:
+            return sessions[0]
+        weights = [1 / max(session.noise, _QUIETEST) ** 2 for session in sessions]
+        logs = [math.log(session.ratio) for session in sessions]
+        mean = sum(weight * log for weight, log in zip(weights, logs, strict=True)) / sum(weights)
+        reach = 1.96 / math.sqrt(sum(weights))
+        return cls(ratio=math.exp(mean), low=math.exp(mean - reach), high=math.exp(mean + reach))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

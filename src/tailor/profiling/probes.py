@@ -1,4 +1,4 @@
-"""Times many whole networks in a given time: block by block beside the dense one, the noisiest once more."""
+"""Times many whole networks in a given time: block by block beside the dense one, then the noisiest again and again."""
 
 from __future__ import annotations
 
@@ -22,18 +22,37 @@ __all__ = ["NetworkProbes", "Probed"]
 _BLOCK = 8  # networks beside one dense sentinel; more would spread a round over too long a time
 _ROUNDS = (4, 12)  # fewest and most rounds per network
 _FEWEST = 24  # networks below which time is overrun rather than the model starved
-_NOISY = 0.02  # relative standard error from which a network is timed once more, if it is also far above the others
-_REPEATED_SHARE = 0.2  # at most so many of the networks are timed again
+_QUIET = 0.01  # relative standard error from which on timing a network again would teach the model nothing
+_MOST_SESSIONS = 4  # of one network
+_REPEATED = (0.2, 1.0)  # timing again may take at least and at most so much of the time that the first pass took
+_REPEATED_ROUNDS = 6  # instances differ: another session tells more than more rounds of the same
 
 
 @dataclass(slots=True, kw_only=True)
 class Probed:
     """What is known of whole networks: ratios to the dense one, accounts, and how far dense instances lay apart."""
 
-    times: dict[Widths, NetworkTime] = field(default_factory=dict)
+    sessions: dict[Widths, list[NetworkTime]] = field(default_factory=dict)
     accounts: dict[Widths, NetworkAccount] = field(default_factory=dict)
     instances: list[float] = field(default_factory=list)
     found: int = 0  # taken from the database
+
+    @property
+    def times(self) -> dict[Widths, NetworkTime]:
+        """Each network's ratio from all its sessions."""
+        return {widths: NetworkTime.combined(known) for widths, known in self.sessions.items()}
+
+    def add(self, times: Mapping[Widths, NetworkTime]) -> None:
+        """Keep what one session found."""
+        for widths, found in times.items():
+            self.sessions.setdefault(widths, []).append(found)
+
+    def add_accounts(self, accounts: Mapping[Widths, NetworkAccount]) -> None:
+        """Keep what the engine accounted for in one session that was added; accounts of one network are averaged."""
+        for widths, account in accounts.items():
+            known = self.accounts.get(widths)
+            share = 1 / max(1, len(self.sessions.get(widths, ())))
+            self.accounts[widths] = account if known is None else known.averaged(account, share)
 
     @property
     def instance_noise(self) -> float:
@@ -57,13 +76,13 @@ class NetworkProbes:
         """Learn the networks in order until the time is used up (but at least 24), the first for certain.
 
         What the database knows costs no time. Rounds are planned from the dense latency first, then from what the
-        blocks really took.
+        blocks really took. Where the machine is noisy, the noisiest are timed again in further sessions.
 
         Raises:
             MeasurementError: the first (the narrowest), or more than a tenth of the networks, cannot be run.
         """
         probed = self._recalled(networks)
-        unknown = [widths for widths in networks if widths not in probed.times]
+        unknown = [widths for widths in networks if widths not in probed.sessions]
         unknown = unknown[: max(_FEWEST - probed.found, int(seconds / (0.7 * dense_seconds * (_ROUNDS[0] + 1))))]
         started = time.perf_counter()
         per_round = 0.7 * dense_seconds + settings_named("quick").prime_seconds
@@ -79,11 +98,15 @@ class NetworkProbes:
             per_round = (time.perf_counter() - before) / (rounds + 1) / len(block)
             tried += len(block)
             self.progress("networks", tried, len(unknown))
-        failed = [widths for widths in unknown[:tried] if widths not in probed.times]
+        failed = [widths for widths in unknown[:tried] if widths not in probed.sessions]
         if networks[0] in failed or len(failed) > tried // 10:
             raise MeasurementError(f"{len(failed)} of {tried} narrowed networks could not be run", value=failed)
-        self._repeat_noisy(probed)
-        probed.times = {widths: probed.times[widths] for widths in networks if widths in probed.times}  # in this order
+        if tried:
+            spent = time.perf_counter() - started
+            least, most = (share * spent for share in _REPEATED)
+            self._repeat_noisy(probed, min(most, max(least, seconds - spent)))
+        order = [widths for widths in networks if widths in probed.sessions]
+        probed.sessions = {widths: probed.sessions[widths] for widths in order}
         return probed
 
     def learn(self, networks: Sequence[Widths], probed: Probed) -> list[NetworkTime]:
@@ -92,59 +115,62 @@ class NetworkProbes:
         Raises:
             MeasurementError: one of them cannot be run.
         """
-        unknown = [widths for widths in networks if widths not in probed.times]
+        unknown = [widths for widths in networks if widths not in probed.sessions]
         if unknown:
             self._measure(unknown, _ROUNDS[1], self.seed, probed)
-        failed = [widths for widths in networks if widths not in probed.times]
+        failed = [widths for widths in networks if widths not in probed.sessions]
         if failed:
             raise MeasurementError(f"{len(failed)} narrowed networks could not be run", value=failed)
-        return [probed.times[widths] for widths in networks]
+        times = probed.times
+        return [times[widths] for widths in networks]
 
     def _recalled(self, networks: Sequence[Widths]) -> Probed:
         """What earlier sessions in this environment say of these networks."""
         keys = {self.timer.key(widths): widths for widths in networks}
-        known = self.database.find(self.environment.key, list(keys))
+        known = self.database.find_all(self.environment.key, list(keys))
         accounts = self.database.find_accounts(self.environment.key, list(keys), NetworkAccount)
         probed = Probed(accounts={keys[key]: account for key, account in accounts.items()})
         sessions: dict[str, Mapping[str, Measurement]] = {}
-        for key, measurement in known.items():
+        for key, measurement in ((key, each) for key, found in known.items() for each in found):
             session = measurement.session
             if session not in sessions:
                 sessions[session] = self.database.of_session(session)
             try:
-                probed.times |= self.timer.ratios([keys[key]], sessions[session])
+                probed.add(self.timer.ratios([keys[key]], sessions[session]))
             except MeasurementError:  # timed without the dense network beside it: no ratio
                 continue
         if probed.accounts:  # this engine gives accounts: a network without one is worth timing again
-            probed.times = {widths: found for widths, found in probed.times.items() if widths in probed.accounts}
-        probed.found = len(probed.times)
+            probed.sessions = {widths: found for widths, found in probed.sessions.items() if widths in probed.accounts}
+        probed.found = len(probed.sessions)
         return probed
 
     def _measure(self, block: Sequence[Widths], rounds: int, seed: int, probed: Probed) -> None:
-        """Time a block; of a network that is known, the quieter time is kept."""
+        """Time a block beside the dense network and keep what was found."""
         timed = self.timer.time(block, _settings(rounds, seed), account=True)
         self.database.add(self.environment, timed.measurements)
-        named = {self.timer.key(widths): account for widths, account in timed.accounts.items()}
+        probed.add(timed.times)
+        probed.add_accounts(timed.accounts)
+        named = {self.timer.key(widths): probed.accounts[widths] for widths in timed.accounts}
         self.database.add_accounts(self.environment, named)
-        for widths, found in timed.times.items():
-            known = probed.times.get(widths)
-            if known is None or found.noise < known.noise:
-                probed.times[widths] = found
-        probed.accounts |= timed.accounts
         if len(timed.dense) > 1:
             first, second = (statistics.median(samples) for samples in timed.dense[:2])
             probed.instances.append(math.log(first / second))
 
-    def _repeat_noisy(self, probed: Probed) -> None:
-        """Time the noisiest again, when something disturbed them; the quieter of the two sessions counts."""
-        times = probed.times
-        usual = sorted(found.noise for found in times.values())[len(times) // 2]
-        noisy = [widths for widths, found in times.items() if found.noise > max(_NOISY, 2 * usual)]
-        noisy = sorted(noisy, key=lambda widths: -times[widths].noise)[: int(_REPEATED_SHARE * len(times))]
-        for start in range(0, len(noisy), _BLOCK):
-            block = noisy[start : start + _BLOCK]
-            self._measure(block, _ROUNDS[0] + 2, self.seed + len(times) + start, probed)
-            self.progress("noisy networks again", start + len(block), len(noisy))
+    def _repeat_noisy(self, probed: Probed, seconds: float) -> None:
+        """Time the noisiest networks again, in other company each time, until all are quiet or the time is used up."""
+        started, done = time.perf_counter(), 0
+        while time.perf_counter() - started < seconds:
+            times = probed.times
+            noisy = [
+                widths for widths, found in times.items()
+                if found.noise > _QUIET and len(probed.sessions[widths]) < _MOST_SESSIONS
+            ]
+            if not noisy:
+                break
+            block = sorted(noisy, key=lambda widths: -times[widths].noise)[:_BLOCK]
+            self._measure(block, _REPEATED_ROUNDS, self.seed + len(times) + done, probed)
+            done += len(block)
+            self.progress("noisy networks again", done, done + len(noisy) - len(block))
 
 
 def _rounds(seconds: float, one_round: float) -> int:
