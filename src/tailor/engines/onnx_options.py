@@ -19,7 +19,9 @@ def check_options(target: Target, precisions: Mapping[str, Sequence[str]]) -> No
     device, name = target.device.partition(":")[0], f"engine {target.engine}"
     if device not in precisions:
         raise InvalidOptionError(
-            f"{name} runs on {', '.join(precisions)}, not on {target.device!r}", value=target.device
+            f"{name} runs on {', '.join(precisions)}, not on {target.device!r}; "
+            f"use --device {next(iter(precisions))}, or another engine",
+            value=target.device,
         )
     if target.precision not in precisions[device]:
         known = ", ".join(precisions[device])

@@ -148,8 +148,11 @@ def _host_warnings(machine: Machine) -> Iterator[str]:
 
 
 def _target(engine: str, like: Target) -> Target:
-    """The engine where it can run: some know no CPU."""
-    return replace(like, engine=engine, device="cuda" if engine in _CUDA_ONLY else like.device)
+    """The engine where and as it can run: some know no CPU, ONNX Runtime's TensorRT no plain fp32."""
+    precision = "tf32" if engine == "onnxruntime-tensorrt" and like.precision == "fp32" else like.precision
+    return replace(
+        like, engine=engine, device="cuda" if engine in _CUDA_ONLY else like.device, precision=precision
+    )
 
 
 def _health(target: Target) -> EngineHealth:
