@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tailor.errors import BudgetUnreachableError, TailorError
-from tailor.solver.fronts import Fronts, IntArray, crossed, pareto, single_points
+from tailor.solver.fronts import Fronts, IntArray, pareto, promising, single_points
 from tailor.solver.problem import Solution, WidthProblem
 from tailor.spec import Widths
 
 __all__ = ["ParetoFront", "TooWideError", "solve_front"]
 
-_CHUNK = 100_000  # pairs of points handled at once: they stay in the cache
+_CHUNK = 400_000  # pairs of points handled at once: what is left of them stays in the cache
 _MOST_PAIRS = 400_000_000  # of one elimination: some minutes; wider problems are for mixed-integer programming
 
 
@@ -176,6 +176,7 @@ def _length(table: _Table) -> float:
 
 def _combined(left: _Table, right: _Table, sizes: Mapping[str, int], *, eliminated: str | None = None) -> _Table:
     """The two tables' fronts added for every choice of their groups; the best over the choices of one eliminated."""
+    left, right = sorted((left, right), key=_length)
     scope = tuple(sorted({*left.scope, *right.scope} - {eliminated}))
     whole = (*scope, eliminated) if eliminated is not None else scope
     options = sizes[eliminated] if eliminated is not None else 1
@@ -186,25 +187,25 @@ def _combined(left: _Table, right: _Table, sizes: Mapping[str, int], *, eliminat
     state_of, option_of = np.divmod(np.arange(entries), options)
     points = _Points()
     for low, high in _chunks(left.fronts.sizes[places[0]] * right.fronts.sizes[places[1]]):
-        pairs = crossed(left.fronts, places[0][low:high], right.fronts, places[1][low:high])
-        entry = pairs.entry + low
+        state = state_of[low:high]
+        pairs = promising(left.fronts, places[0][low:high], right.fronts, places[1][low:high], state)
         points.add(
-            state=state_of[entry],
+            state=state[pairs.entry],
             cost=left.fronts.cost[pairs.left] + right.fronts.cost[pairs.right],
             value=left.fronts.value[pairs.left] + right.fronts.value[pairs.right],
             left=pairs.left,
             right=pairs.right,
-            option=option_of[entry],
+            option=option_of[low:high][pairs.entry],
         )
-    fronts, kept = points.filtered(states)
+    fronts, columns = points.filtered(states)
     return _Table(
         scope=scope,
         fronts=fronts,
         sources=(left, right),
-        left=kept["left"],
-        right=kept["right"],
+        left=columns["left"],
+        right=columns["right"],
         eliminated=eliminated,
-        option=kept["option"],
+        option=columns["option"],
     )
 
 

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Crossing", "Fronts", "IntArray", "crossed", "pareto", "single_points"]
+__all__ = ["Crossing", "Fronts", "IntArray", "crossed", "pareto", "promising", "screened", "single_points"]
 
 IntArray = npt.NDArray[np.int64]
 
 _WORD = 63  # bits of a non-negative integer
+_FEWEST = 64  # points per state from which screening pays
+_LONG, _BLOCK = 64, 16  # points of a front from which on it is looked at in blocks, and of a block
+_SPARE_BITS = 1  # buckets are half as many as points, to the next power of two
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,6 +96,74 @@ def pareto(state: IntArray, cost: IntArray, value: IntArray, states: int) -> tup
     return Fronts(starts=starts, cost=cost[chosen], value=value[kept]), chosen
 
 
+def promising(left: Fronts, left_states: IntArray, right: Fronts, right_states: IntArray, state: IntArray) -> Crossing:
+    """The pairs of `crossed` that may be on the front of their state, of all entries' pairs taken together.
+
+    `state` has shape [entries] and ascends without gaps. A long right front is crossed in blocks of neighbouring points
+    first: a block whose best value at its lowest cost is beaten is never looked into.
+    """
+    blocks = _blocks(right) if len(right.cost) >= _LONG * (len(right.starts) - 1) else None
+    if blocks is None:
+        pairs = crossed(left, left_states, right, right_states)
+    else:
+        rough = crossed(left, left_states, blocks.fronts, right_states)
+        cost = left.cost[rough.left] + blocks.fronts.cost[rough.right]
+        value = left.value[rough.left]
+        hope = value + right.value[blocks.last[rough.right]]
+        kept = screened(state[rough.entry], cost, value + blocks.fronts.value[rough.right], hope)
+        first, many = blocks.first[rough.right[kept]], blocks.sizes[rough.right[kept]]
+        entry, row = np.repeat(rough.entry[kept], many), np.repeat(rough.left[kept], many)
+        pairs = Crossing(entry=entry, left=row, right=_counted(first, many))
+    kept = screened(
+        state[pairs.entry], left.cost[pairs.left] + right.cost[pairs.right],
+        left.value[pairs.left] + right.value[pairs.right],
+    )
+    return Crossing(entry=pairs.entry[kept], left=pairs.left[kept], right=pairs.right[kept])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Blocks:
+    """Neighbouring points of fronts: the fronts of each block's first point, and the places of its first and last."""
+
+    fronts: Fronts
+    first: IntArray
+    last: IntArray
+
+    @property
+    def sizes(self) -> IntArray:
+        return self.last - self.first + 1
+
+
+def _blocks(fronts: Fronts) -> _Blocks:
+    many = -(-fronts.sizes // _BLOCK)
+    first = _counted(np.zeros(len(many), dtype=np.int64), many) * _BLOCK + np.repeat(fronts.starts[:-1], many)
+    last = np.minimum(first + _BLOCK, np.repeat(fronts.starts[1:], many)) - 1
+    starts = np.concatenate([[0], np.cumsum(many)])
+    return _Blocks(
+        fronts=Fronts(starts=starts, cost=fronts.cost[first], value=fronts.value[first]), first=first, last=last
+    )
+
+
+def screened(state: IntArray, cost: IntArray, value: IntArray, hope: IntArray | None = None) -> IntArray:
+    """Indices of the points that may be on a front: no point of the same state beats them from a cheaper bucket.
+
+    Costs fall into buckets, the best value of all cheaper buckets is known after one pass, and most points are beaten
+    by it: that is several times faster than sorting them all. `state` ascends and has no gaps. With `hope`, what is
+    kept is what might be beaten by none if it were worth that much.
+    """
+    starts = np.flatnonzero(np.diff(state, prepend=state[:1] - 1))
+    if len(state) < _FEWEST * len(starts):
+        return np.arange(len(state))
+    above = cost - np.repeat(np.minimum.reduceat(cost, starts), np.diff(starts, append=len(state)))
+    bits = max(0, (len(state) // len(starts)).bit_length() - _SPARE_BITS)
+    bucket = above >> max(0, int(above.max()).bit_length() - bits)
+    row = (state - state[0]) * ((1 << bits) + 1)  # one column more: bucket b is told the best of those below b
+    best = np.full(len(starts) * ((1 << bits) + 1), np.iinfo(np.int64).min)
+    np.maximum.at(best, row + bucket + 1, value)
+    best = np.maximum.accumulate(best.reshape(len(starts), -1), axis=1).ravel()
+    return np.flatnonzero((value if hope is None else hope) > best[row + bucket])
+
+
 def _sorted(state: IntArray, cost: IntArray) -> tuple[IntArray, IntArray, int]:
     """(order, places in that order, bits) by state, then cost: a place is the state in the bits above its cost's.
 
@@ -105,5 +176,5 @@ def _sorted(state: IntArray, cost: IntArray) -> tuple[IntArray, IntArray, int]:
     if (int(state.max()) + 1).bit_length() + cost_bits + index_bits > _WORD:
         order = np.argsort(place)
         return order, place[order], cost_bits
-    words = np.sort((place << index_bits) | np.arange(len(place)))
+    words = np.sort((place << index_bits) | np.arange(len(place)), kind="stable")  # made of runs, which it merges
     return words & ((1 << index_bits) - 1), words >> index_bits, cost_bits
