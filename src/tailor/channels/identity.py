@@ -88,6 +88,7 @@ class Ledger:
         self.residual: list[npt.NDArray[np.int64]] = []
         self.mixing: list[Pin] = []
         self.positional = False  # some channels were picked by their position, which a cut may shift
+        self.selects = False  # some values decided what was computed next, so float noise may decide otherwise
         self._next = 1
         self._pairs: list[npt.NDArray[np.int64]] = []
 

@@ -135,7 +135,7 @@ class Run(TorchDispatchMode):
 
     def record_layer(self, path: str, call: Call, kind: str, axes: tuple[int, int]) -> None:
         """Remember a contraction for the list of layers; `axes` are its weight's input and output dimension."""
-        self.layers.append(LayerCall.of(path, kind, call, axes))
+        self.layers.append(LayerCall.of(path, kind, call, axes, self._shapes[path]))
 
     def pin_outputs(self, output: Any) -> None:
         """What the network returns must keep its shape."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from tailor.channels.identity import Ledger, channel_vector, varies
+from tailor.channels.identity import Ledger, channel_vector, varies, varying
 
 __all__ = ["Call", "Follower", "Rule", "Tracks", "input_channels", "null_track", "tensors_in"]
 
@@ -78,7 +78,7 @@ def input_channels(run: Follower, x: Tensor, dim: int) -> Tensor:
     """One identity per input channel, shape [channels]; identities along other dimensions must stay."""
     vector = torch.zeros(x.shape[dim], dtype=torch.int64)
     for track in run.tracks(x):
-        if varies(track, dim) or x.shape[dim] == 1:
+        if varies(track, dim) or (x.shape[dim] == 1 and not varying(track)):
             own = channel_vector(run.ledger, track, dim)
             run.ledger.tie(own, vector)
             vector = torch.where(vector == 0, own, vector)

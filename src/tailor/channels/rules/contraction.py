@@ -101,7 +101,7 @@ def _linear(run: Follower, call: Call) -> None:
 
 
 def _activations(run: Follower, call: Call) -> None:
-    """A product of two activations (attention): both must stay."""
+    """A product of two activations: what is summed over must stay."""
     for tensor in call.inputs:
         run.ledger.pin(run.tracks(tensor), f"multiplied with other activations by {call.name}")
 
@@ -109,5 +109,5 @@ def _activations(run: Follower, call: Call) -> None:
 CONTRACTION: dict[str, Rule] = {
     **dict.fromkeys(("convolution", "_convolution"), _convolution),
     **dict.fromkeys(("addmm", "mm"), _linear),
-    **dict.fromkeys(("bmm", "baddbmm", "mv", "dot"), _activations),
+    **dict.fromkeys(("mv", "dot"), _activations),
 }

@@ -71,8 +71,8 @@ _PLANES = """max_pool2d_with_indices max_pool2d avg_pool2d _adaptive_avg_pool2d 
     _upsample_bilinear2d_aa _upsample_bicubic2d_aa"""
 _VOLUMES = """max_pool3d_with_indices avg_pool3d _adaptive_avg_pool3d adaptive_max_pool3d reflection_pad3d
     replication_pad3d upsample_nearest3d upsample_trilinear3d"""
-_REDUCED = """mean sum amax amin max min var std var_mean std_mean prod logsumexp linalg_vector_norm norm argmax argmin
-    _softmax _log_softmax cumsum any all"""
+_REDUCED = """mean sum amax amin max min var std var_mean std_mean prod logsumexp linalg_vector_norm norm _softmax
+    _log_softmax cumsum any all"""
 
 REDUCTION: dict[str, Rule] = {
     **dict.fromkeys(_LINES.split(), _spatial(1)),
