@@ -33,6 +33,7 @@ from coverage_networks import NETWORKS, family, network_and_inputs, targets_for
 from coverage_report import tables
 from environment import RESULTS, collect, write_results
 from law import exactness, returned_tensors
+from tailor.channels.rules.call import ON_REQUEST
 from tailor.engines.onnx_export import export_onnx
 from tailor.spec import ChannelGraph, KeepPlan
 
@@ -70,7 +71,20 @@ def with_tailor(name: str) -> Record:
             record[step] = check(name, copy.deepcopy(small), inputs)
         except Exception as error:  # each network's and exporter's own; one that fails must not hide the rest
             record[step] = _first_line(error)
+    if any(ON_REQUEST in why for why in record["groups"]["pinned"]):
+        record["on_request"] = _on_request(model, inputs)
     return record
+
+
+def _on_request(model: nn.Module, inputs: tuple[Any, ...]) -> Record:
+    """The same with groups that norms mix cut as well, proven by Tailor against recomputed statistics."""
+    try:
+        graph = tailor.channels.trace(model, inputs, mixing="cut")
+        tailor.channels.cut(model, graph, random_plan(graph, 0))
+    except Exception as error:  # the finding
+        return {"error": _first_line(error)}
+    found = described(graph)
+    return {"groups": len(graph.prunable), "prunable_share": found["prunable_share"]}
 
 
 def described(graph: ChannelGraph) -> Record:

@@ -115,7 +115,7 @@ def family(name: str) -> str:
 
 
 def network_and_inputs(name: str) -> tuple[nn.Module, tuple[Any, ...]]:
-    """A network in eval mode with random weights, the same ones each time, and two images it takes."""
+    """A network in eval mode with random weights, the same ones each time, and the images it takes (two; detectors one)."""
     torch.manual_seed(0)
     library, _, short = name.partition("/")
     if library == "timm":
@@ -123,9 +123,10 @@ def network_and_inputs(name: str) -> tuple[nn.Module, tuple[Any, ...]]:
     kind, size = family(name), _SIZES.get(short, SIZE)
     if kind == "detection":
         small = {} if short.startswith("ssd") else {"min_size": 128, "max_size": 128}
-        options: dict[str, Any] = {"weights": None, "weights_backbone": None, **small}
+        few = {"rpn_post_nms_top_n_test": 20, "box_detections_per_img": 5, "box_score_thresh": 0.0} if "rcnn" in short else {}
+        options: dict[str, Any] = {"weights": None, "weights_backbone": None, **small, **few}
         model = torchvision.models.get_model(short, **options)
-        return model.eval(), ([torch.rand(3, size, size), torch.rand(3, size, size)],)
+        return model.eval(), ([torch.rand(3, size, size)],)
     options = {"weights_backbone": None} if kind == "segmentation" else {}
     model = torchvision.models.get_model(short, weights=None, **options)
     return model.eval(), (torch.randn(2, 3, size, size),)

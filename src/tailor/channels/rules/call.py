@@ -11,9 +11,11 @@ from torch import Tensor
 
 from tailor.channels.identity import Ledger, channel_vector, varies, varying
 
-__all__ = ["Call", "Follower", "Rule", "Tracks", "input_channels", "null_track", "tensors_in"]
+__all__ = ["ON_REQUEST", "Call", "Follower", "Rule", "Tracks", "input_channels", "null_track", "tensors_in"]
 
 Tracks = tuple[Tensor, ...]
+
+ON_REQUEST = 'trace(mixing="cut") cuts them'
 
 
 class Follower(Protocol):
@@ -43,7 +45,7 @@ class Follower(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """One executed operator: its arguments by their schema names, and what it returned."""
+    """One executed operator: its arguments by their schema names, what it returned, and the how-manieth it is."""
 
     name: str
     func: Any
@@ -51,6 +53,7 @@ class Call:
     positional: tuple[Any, ...]
     keywords: dict[str, Any]
     out: Any
+    number: int
 
     @property
     def inputs(self) -> list[Tensor]:

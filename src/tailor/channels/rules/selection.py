@@ -11,10 +11,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tailor.channels.identity import slim, varies
+from tailor.channels.identity import slim, solid, varies
 from tailor.channels.rules.call import Call, Follower, Rule, input_channels, tensors_in
 
-__all__ = ["SELECTION"]
+__all__ = ["PICKS", "SELECTION"]
+
+PICKS = frozenset(
+    """topk sort argsort nonzero masked_select nms argmax argmin bincount unique unique2 _unique2 unique_dim
+    unique_consecutive searchsorted bucketize _local_scalar_dense item kthvalue median mode multinomial""".split()
+)
 
 
 def _pick(run: Follower, call: Call) -> None:
@@ -33,11 +38,32 @@ def _index(run: Follower, call: Call) -> None:
         return
     if any(index.dtype in (torch.bool, torch.uint8) for index in given):  # how many are picked is data
         run.ledger.selects = True
+    read = _read(indices)
     at_hand = [None if index is None else index.cpu() for index in indices]
-    run.ledger.positional |= any(varies(track, dim) for track in run.tracks(x) for dim in _read(indices))
-    run.follow(call.out, tuple(slim(call.func(track, at_hand)) for track in run.tracks(x)))
+    tracks = run.tracks(x)
+    along = [track for track in tracks if any(varies(track, dim) for dim in read)]
+    run.ledger.pin(along, "elements are picked by their place (index)")
+    run.follow(call.out, tuple(slim(call.func(track, at_hand)) for track in tracks if not any(track is t for t in along)))
     for index in given:
         run.ledger.pin(run.tracks(index), "a table of positions")
+
+
+def _put(run: Follower, call: Call) -> None:
+    """Rows written into a tensor of the same channels: the channels of both are one."""
+    x, values = call.args["self"], call.args["values"]
+    rows = _read(call.args["indices"]) == [0] and values.ndim == x.ndim
+    tracks = run.tracks(values)
+    if not rows or any(varies(track, 0) for track in (*tracks, *run.tracks(x))):
+        for tensor in call.inputs:
+            run.ledger.pin(run.tracks(tensor), f"written to places that are data ({call.name})")
+        return
+    wide = [solid(track).narrow(0, 0, 1).expand(x.shape) for track in tracks]
+    for track in wide:
+        for known in run.tracks(x):
+            run.ledger.tie(known, track)
+    if not run.tracks(x):
+        run.follow(x, tuple(slim(track) for track in wide))
+    run.follow(call.out, run.tracks(x))
 
 
 def _read(indices: Sequence[Tensor | None]) -> list[int]:
@@ -74,16 +100,15 @@ def _same_shape(run: Follower, call: Call) -> None:
         run.ledger.pin(run.tracks(x), f"memory reinterpreted by {call.name}")
 
 
-_PICKS = """topk sort argsort nonzero masked_select nms argmax argmin bincount unique unique2 _unique2 unique_dim
-    unique_consecutive searchsorted bucketize _local_scalar_dense item kthvalue median mode multinomial one_hot"""
 _DRAWS = """rand_like randn_like randint_like bernoulli bernoulli_ uniform_ normal_ random_ exponential_ log_normal_
     cauchy_ geometric_ poisson native_dropout dropout alpha_dropout feature_dropout normal rrelu_with_noise"""
 _REGIONS = "roi_align roi_pool grid_sampler_2d grid_sampler_3d"
 
 SELECTION: dict[str, Rule] = {
-    **dict.fromkeys(_PICKS.split(), _pick),
+    **dict.fromkeys(PICKS, _pick),
     **dict.fromkeys(_DRAWS.split(), _draw),
     **dict.fromkeys(_REGIONS.split(), _regions),
     "index": _index,
+    **dict.fromkeys(("index_put", "index_put_", "_index_put_impl_"), _put),
     "as_strided_": _same_shape,
 }
