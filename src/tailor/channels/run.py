@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -40,6 +41,7 @@ class Run(TorchDispatchMode):
         self.ledger = Ledger()
         self.mixing = mixing
         self.layers: list[LayerCall] = []
+        self._calls: Counter[str] = Counter()
         named = named_tensors(model)
         self._shapes = {path: tuple(tensor.shape) for path, tensor in named.items()}
         self._owned: dict[tuple[str, int], Tensor] = {}
@@ -59,10 +61,11 @@ class Run(TorchDispatchMode):
             with self:
                 return func.decompose(*args, **kwargs)
         out = func(*args, **kwargs)
+        self._calls[func.overloadpacket.__name__] += 1
         if any(self._known(tensor) for tensor in tensors_in((args, kwargs))):
             name, names, defaults = _signature(func)
             bound = defaults | dict(zip(names, args, strict=False)) | kwargs
-            call = Call(name, func, bound, args, kwargs, out)
+            call = Call(name, func, bound, args, kwargs, out, self._calls[name])
             try:
                 rule_for(func)(self, call)
             except FORWARD_ERRORS as error:  # an unforeseen overload or shape costs opportunities, never the trace
@@ -135,7 +138,7 @@ class Run(TorchDispatchMode):
 
     def record_layer(self, path: str, call: Call, kind: str, axes: tuple[int, int]) -> None:
         """Remember a contraction for the list of layers; `axes` are its weight's input and output dimension."""
-        self.layers.append(LayerCall.of(path, kind, call, axes))
+        self.layers.append(LayerCall.of(path, kind, call, axes, self._shapes[path]))
 
     def pin_outputs(self, output: Any) -> None:
         """What the network returns must keep its shape."""

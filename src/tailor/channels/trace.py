@@ -9,15 +9,17 @@ from typing import Any, Literal
 
 from torch import nn
 
-from tailor.calling import as_inputs
+from tailor.calling import Inputs, as_inputs
 from tailor.channels.certify import blame, certified
 from tailor.channels.cut import build
 from tailor.channels.grouping import groups_of
 from tailor.channels.identity import module_name
 from tailor.channels.layers import layers_of
+from tailor.channels.mixing import MixingSites
 from tailor.channels.proof import Proof
 from tailor.channels.run import Run
-from tailor.channels.stress import stressed
+from tailor.channels.stress import exact, stressed
+from tailor.channels.witness import Watchman
 from tailor.errors import InvalidOptionError, UnknownNameError
 from tailor.spec import ChannelGraph, ChannelGroup, KeepPlan, TensorSpec, replace_groups
 
@@ -71,7 +73,8 @@ def trace(
     layers = layers_of(run.layers, groups, inputs.batch_size)
     graph = ChannelGraph(groups=groups, layers=layers, tensors=_tensors(model), example=example_inputs)
     graph = _with_bounds(_with_pins(graph, model, pin), min_width, quantum)
-    return certified(graph, Proof(stand, graph), seed, thorough=run.ledger.positional)
+    stand = exact(stand) if run.ledger.selects else stand
+    return certified(graph, Proof(stand, graph, MixingSites.of(run.ledger)), seed, thorough=run.ledger.positional)
 
 
 def cut(
@@ -87,11 +90,28 @@ def cut(
         ProofError: the law does not hold; names the groups to blame.
     """
     small = build(model, graph, plan)
-    proof = Proof(stressed(model, as_inputs(graph.example if example_inputs is None else example_inputs), seed), graph)
+    inputs = as_inputs(graph.example if example_inputs is None else example_inputs)
+    proof = _proof(model, graph, inputs, seed)
     finding = proof.check(plan)
     if not finding.holds:
         raise blame(graph, plan, proof, finding)
     return small
+
+
+def _proof(model: nn.Module, graph: ChannelGraph, inputs: Inputs, seed: int) -> Proof:
+    """Where a plan is held against the law; only graphs with mixing norms need another look at every operator."""
+    watching: list[Watchman | Run] = []
+
+    def watch(twin: nn.Module) -> Watchman | Run:
+        mixes = any(group.mixing is not None for group in graph.groups)
+        watching.append(Run(twin, "cut") if mixes else Watchman())
+        return watching[-1]
+
+    stand, watcher = stressed(model, inputs, seed, watch), watching[-1]
+    if isinstance(watcher, Run):
+        stand = exact(stand) if watcher.ledger.selects else stand
+        return Proof(stand, graph, MixingSites.of(watcher.ledger))
+    return Proof(exact(stand) if watcher.picks else stand, graph)
 
 
 def full_plan(graph: ChannelGraph) -> KeepPlan:

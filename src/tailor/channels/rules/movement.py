@@ -41,7 +41,7 @@ def _note_picks(run: Follower, source: Tensor, piece: Tensor) -> None:
         if part.shape == track.shape and torch.equal(part, track):
             continue
         if len(distinct(part)) < len(distinct(track)) or (part.shape == track.shape and varying(track)):
-            run.ledger.positional = True
+            run.ledger.picked.append(distinct(track))
 
 
 def _at_hand(argument: object) -> object:
