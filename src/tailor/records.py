@@ -22,6 +22,7 @@ __all__ = [
     "Epoch",
     "Estimate",
     "GraphSummary",
+    "GroupLatencies",
     "GroupSummary",
     "Interval",
     "Measurement",
@@ -347,7 +348,11 @@ class RunConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSummary:
-    """One channel group as the report shows it; `share` is its layers' part of the dense MACs (0 to 1)."""
+    """One channel group as the report shows it; `members` are all modules that it runs through.
+
+    `share` is its layers' part of the dense MACs (0 to 1), `parameter_share` the part of the parameters that would
+    leave with all of its channels.
+    """
 
     name: str
     width: int
@@ -358,11 +363,29 @@ class GroupSummary:
     residual: bool
     producers: tuple[str, ...]
     share: float
+    members: tuple[str, ...] = ()
+    parameter_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupLatencies:
+    """What a network takes on a target and where: the dense latency (ns), the narrowest network's over it, by group.
+
+    `shares` are each group's layers' part of the engine's own account (0 to 1), None where the engine does not tell.
+    """
+
+    target: Target
+    dense: Interval
+    narrowest: Interval
+    shares: Mapping[str, float] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphSummary:
-    """The traced network as stored in a run folder."""
+    """The traced network as stored in a run folder.
+
+    `form` is "module", or "exported graph" where that is cut; `latency` is there when it was asked for.
+    """
 
     fingerprint: str
     groups: tuple[GroupSummary, ...]
@@ -370,6 +393,8 @@ class GraphSummary:
     macs: int
     parameters: int
     channels: int
+    form: str = "module"
+    latency: GroupLatencies | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

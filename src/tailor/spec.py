@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tailor.errors import CutError, InvalidOptionError, UnknownNameError
+from tailor.program import Program
 
 __all__ = [
     "Axis",
@@ -235,13 +236,16 @@ class KeepPlan:
 class ChannelGraph:
     """Every group of a network, where its channels live, and what the network costs at any widths.
 
-    `example` holds the inputs that the network was traced on, as given: the proof of a cut runs on their like.
+    `example` holds the inputs that the network was traced on, as given: the proof of a cut runs on their like. Where
+    the model's code holds channel counts, the graph belongs to the model's exported form, which is `program`; None
+    means that it belongs to the model itself.
     """
 
     groups: tuple[ChannelGroup, ...]
     layers: tuple[Layer, ...]
     tensors: tuple[TensorSpec, ...]
     example: Any = field(default=None, repr=False)
+    program: Program | None = field(default=None, repr=False)
     _by_name: dict[str, ChannelGroup] = field(init=False, repr=False)
     _fingerprint: str = field(init=False, repr=False)  # hashed once, when first asked for
 
@@ -266,6 +270,11 @@ class ChannelGraph:
     def pinned(self) -> tuple[ChannelGroup, ...]:
         """Groups that may not be cut, each with its reason in `pinned`."""
         return tuple(group for group in self.groups if group.pinned is not None)
+
+    @property
+    def form(self) -> str:
+        """What is cut: "module", the model itself, or "exported graph", the calls that its forward makes."""
+        return "module" if self.program is None else "exported graph"
 
     @property
     def fingerprint(self) -> str:

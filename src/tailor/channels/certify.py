@@ -11,7 +11,9 @@ from tailor.channels.proof import Finding, Proof
 from tailor.errors import ProofError
 from tailor.spec import ChannelGraph, ChannelGroup, KeepPlan, replace_groups
 
-__all__ = ["blame", "certified"]
+__all__ = ["HELD", "blame", "certified"]
+
+HELD = "the code holds a channel count or order"  # how the reason of every group begins that a cut has broken
 
 Test = Callable[[Sequence[str]], Finding]
 
@@ -41,7 +43,7 @@ def _reason(finding: Finding) -> str:
     """Where to look, without the numbers of this one cut."""
     place = f" in {finding.where}" if finding.where else ""
     seen = f"forward fails{place}" if finding.failure else "outputs differ"
-    return f"the code holds a channel count or order: {seen} after a cut"
+    return f"{HELD}: {seen} after a cut"
 
 
 def blame(graph: ChannelGraph, plan: KeepPlan, proof: Proof, finding: Finding) -> ProofError:

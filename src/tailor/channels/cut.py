@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from tailor.channels.copying import duplicate, named_tensors
+from tailor.channels.network import Counts, network_of
 from tailor.errors import CutError
 from tailor.spec import ChannelGraph, KeepPlan
 
@@ -41,10 +42,13 @@ def kept_positions(graph: ChannelGraph, plan: KeepPlan) -> Positions:
 def build(model: nn.Module, graph: ChannelGraph, plan: KeepPlan) -> nn.Module:
     """The smaller network, as a new module with its own weights; modes, hooks and frozen flags are kept.
 
+    Where the graph belongs to the model's exported form, that is what is cut, and what comes back.
+
     Raises:
         CutError: the plan is another graph's, or breaks a pin, a bound or a quantum; or the model is another.
     """
     graph.check_plan(plan)
+    model = network_of(model, graph)
     return assemble(model, shortened_tensors(model, graph, kept_positions(graph, plan)))
 
 
@@ -111,6 +115,8 @@ def _refit(module: nn.Module) -> None:
         module.num_channels = module.weight.shape[0]
     elif isinstance(module, nn.PReLU):
         module.num_parameters = module.weight.numel()
+    elif isinstance(module, Counts):
+        module.refit()
 
 
 def _refit_convolution(module: _ConvNd) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "channel_vector",
     "common_shape",
     "distinct",
+    "longest",
     "module_name",
     "slim",
     "solid",
@@ -49,6 +50,11 @@ def varies(track: Tensor, dim: int) -> bool:
 def varying(track: Tensor) -> frozenset[int]:
     """The dimensions along which identities differ."""
     return frozenset(dim for dim in range(track.ndim) if varies(track, dim))
+
+
+def longest(track: Tensor) -> int | None:
+    """Of the dimensions along which identities differ, the one with the most indices; the first of several."""
+    return max(sorted(varying(track)), key=lambda dim: track.shape[dim], default=None)
 
 
 def slim(track: Tensor) -> Tensor:

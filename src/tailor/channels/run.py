@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from tailor.calling import FORWARD_ERRORS, first_words, output_tensors
 from tailor.channels.copying import named_tensors
-from tailor.channels.identity import Ledger, varying
+from tailor.channels.identity import Ledger, channel_vector, longest, varying
 from tailor.channels.layers import LayerCall
 from tailor.channels.rules import Call, Tracks, rule_for, tensors_in
 
@@ -135,6 +135,22 @@ class Run(TorchDispatchMode):
         if (path, dim) not in self._owned:
             self._owned[path, dim] = self.ledger.own(path, dim, self._shapes[path][dim])
         return self._owned[path, dim]
+
+    def count(self, path: str, tensor: Tensor, dim: int, start: int, makes: bool) -> None:
+        """The buffer at this path has one index for each of these indices of a tensor: they live and die together.
+
+        Where a tensor has channels along several dimensions, whole rows go (see `view`), and the longest dimension
+        alone can be counted. `makes` says that the code makes these channels up: they are the buffer's own.
+        """
+        with _disable_current_modes():
+            size, tracks = self._shapes[path][0], self.tracks(tensor)
+            along = [track for track in tracks if dim in varying(track) and dim == longest(track)]
+            for track in along:
+                vector = channel_vector(self.ledger, track.narrow(dim, start, size), dim)
+                self.ledger.tie(vector, self.owned(path, 0))
+            if makes and not along:
+                shape = [-1 if other == dim else 1 for other in range(tensor.ndim)]
+                self.follow(tensor, (*tracks, self.owned(path, 0).reshape(shape).expand(tensor.shape)))
 
     def record_layer(self, path: str, call: Call, kind: str, axes: tuple[int, int]) -> None:
         """Remember a contraction for the list of layers; `axes` are its weight's input and output dimension."""

@@ -6,7 +6,7 @@ import importlib.metadata
 from dataclasses import fields, replace
 from typing import Any
 
-from tailor.channels import trace
+from tailor.channels import network_of, trace
 from tailor.console import Reporter
 from tailor.engines import open_device
 from tailor.errors import NothingToPruneError
@@ -37,7 +37,12 @@ def begin(request: PruneRequest, console: Reporter) -> Line:
         console.say("every structure is timed whole: the search takes longer than with predicted latencies")
     console.stage(f"trace {_model_name(request)}")
     graph = trace(
-        request.model, request.example_inputs, pin=request.pin, min_width=request.min_width, quantum=request.quantum
+        request.model,
+        request.example_inputs,
+        pin=request.pin,
+        min_width=request.min_width,
+        quantum=request.quantum,
+        form=request.form,
     )
     if not graph.prunable:
         reasons = sorted({group.pinned or "" for group in graph.pinned})
@@ -48,6 +53,9 @@ def begin(request: PruneRequest, console: Reporter) -> Line:
     folder = RunFolder.open(request.out, _config(request, method), resume=request.resume)
     folder.store("environment", environment)
     folder.store("graph", graph_summary(graph))
+    if graph.program is not None:
+        console.say("its code holds channel counts: the exported graph is cut, trained and saved in its place")
+        request = replace(request, model=network_of(request.model, graph))
     importance = _importance(request, graph, method)
     if method.importance == "bn-taylor":
         _tell_fallback(request, graph, console)
@@ -112,6 +120,9 @@ def _recipe(request: PruneRequest) -> Recipe:
 
 
 def _config(request: PruneRequest, method: Method) -> RunConfig:
+    chosen = {"networks": str(request.networks), "pin": ", ".join(request.pin)}
+    if request.form != "auto":
+        chosen["form"] = request.form
     recipe = {each.name: str(getattr(request.recipe, each.name)) for each in fields(request.recipe)}
     return RunConfig(
         model=_model_name(request),
@@ -120,7 +131,7 @@ def _config(request: PruneRequest, method: Method) -> RunConfig:
         target=request.target,
         budget=request.budget,
         method=method.name,
-        method_options={**method.options, "networks": str(request.networks), "pin": ", ".join(request.pin)},
+        method_options={**method.options, **chosen},
         recipe=request.recipe.name,
         recipe_options=recipe,
         protocol=request.protocol,

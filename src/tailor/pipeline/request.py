@@ -28,7 +28,8 @@ class PruneRequest:
 
     `model_spec` is a name for `tailor.models.load_model`, "" when the model was given as an object. `data_spec` and
     `command` are only recorded. `profile` was measured before, in this environment, and is not measured again.
-    `distill` None leaves the teacher to the recipe.
+    `distill` None leaves the teacher to the recipe. `form` "module" never cuts the exported graph (see
+    `tailor.trace`).
     """
 
     model: nn.Module
@@ -54,6 +55,7 @@ class PruneRequest:
     pin: Sequence[str] = ()
     min_width: int = 1
     quantum: int = 1
+    form: str = "auto"
     protocol: str = "default"
     seed: int = 0
     resume: bool = False

@@ -1,0 +1,51 @@
+"""The whole line on networks whose code holds channel counts: pruned, trained, saved and loaded as exported graphs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import tailor
+from counting_nets import HeResNet, ShuffleNet
+from tailor.channels import GraphNetwork
+from tailor.console import SilentReporter
+from tailor.pipeline import PruneRequest, prune
+from tailor.records import Budget, GraphSummary
+from tailor.serialize import read_record
+from tailor.spec import Target
+from tailor.training import Recipe, load_data
+
+X = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(("make", "width"), [(HeResNet, 16), (ShuffleNet, 24)], ids=["he_resnet", "shufflenet"])
+def test_counts_in_the_code_go_the_whole_line(make: type[nn.Module], width: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = make(width, depth=1) if make is HeResNet else make(width)
+    asked = PruneRequest(
+        model=model.eval(),
+        example_inputs=X,
+        target=Target(threads=1),
+        budget=Budget.parse("90%"),
+        data=load_data("digits").limited(train=256, heldout=64),
+        recipe=Recipe(name="test", epochs=1, learning_rate=0.01, batch_size=64),
+        method="uniform",
+        residual="free",
+        networks=12,
+        out=tmp_path / "run",
+        database=tmp_path / "measurements.sqlite",
+    )
+    result = prune(asked, console=SilentReporter())
+    assert isinstance(result.model, GraphNetwork)
+    assert result.verdict.equivalent
+    assert result.reductions.macs[1] < result.reductions.macs[0]
+    assert read_record(result.out / "graph.json", GraphSummary).form == "exported graph"
+    again = tailor.load(result.out)  # without the class
+    torch.testing.assert_close(again(X), result.model.eval()(X))
+    assert "exported graph was cut" in (result.out / "report.md").read_text()
+    resumed = prune(replace(asked, resume=True), console=SilentReporter())
+    assert resumed.widths == result.widths
