@@ -56,11 +56,12 @@ class ModelOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphOptions:
-    """Which channels must stay, and how fine the cuts may be."""
+    """Which channels must stay, how fine the cuts may be, and whether residual branches may go as a whole."""
 
     pin: tuple[str, ...]
     min_width: int
     quantum: int
+    depth: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +279,7 @@ graph_options = _chain(
     click.option("--pin", multiple=True, metavar="NAME", help="Keep this module's channels (wildcards, repeatable)."),
     click.option("--min-width", type=_COUNT, default=1, show_default=True, help="No group becomes narrower."),
     click.option("--quantum", type=_COUNT, default=1, show_default=True, help="Cut widths are multiples of this."),
+    click.option("--depth/--no-depth", default=None, help="Remove residual branches; by default as the method does."),
 )
 _networks_option = click.option(
     "--networks", type=_COUNT, default=160, show_default=True, help="Whole networks measured for the latency model."

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import safetensors.torch
 import torch
@@ -12,6 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from tailor.channels.cut import assemble
+from tailor.channels.nothing import Gone, Numbers
 from tailor.errors import RunFolderError, WeightsError
 from tailor.serialize import read_record, write_bytes, write_record
 
@@ -27,13 +29,14 @@ class ModelRecord:
 
     `model` is a name that `tailor.models.load_model` knows, or "" when the network was given as an object; then
     `kind` is its class and whoever loads the folder brings the dense network along. `shapes` are those of the
-    saved tensors by state-dict key.
+    saved tensors by state-dict key; `removed` are the modules whose residual branch is gone, with their numbers.
     """
 
     model: str
     kind: str
     num_classes: int | None
     shapes: Mapping[str, tuple[int, ...]]
+    removed: Mapping[str, Numbers] = field(default_factory=dict)
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -60,7 +63,9 @@ def save(model: nn.Module, folder: Path, *, name: str = "", num_classes: int | N
     separate = {path: tensor.clone() for path, tensor in tensors.items()}  # safetensors refuses shared storage
     write_bytes(folder / WEIGHTS_FILE, safetensors.torch.save(separate))
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
-    write_record(folder / MODEL_FILE, ModelRecord(model=name, kind=kind, num_classes=num_classes, shapes=shapes))
+    removed = {path: module.numbers for path, module in model.named_modules() if isinstance(module, Gone)}
+    record = ModelRecord(model=name, kind=kind, num_classes=num_classes, shapes=shapes, removed=removed)
+    write_record(folder / MODEL_FILE, record)
 
 
 def restore(dense: nn.Module, folder: Path) -> nn.Module:
@@ -78,7 +83,11 @@ def restore(dense: nn.Module, folder: Path) -> nn.Module:
         saved = safetensors.torch.load_file(folder / WEIGHTS_FILE)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{folder / WEIGHTS_FILE} is damaged ({error}); run again", value=str(folder)) from None
-    own = _tensors(dense)
+    known = dict(dense.named_modules())
+    if unknown := [path for path in record.removed if path not in known]:
+        raise WeightsError(f"{folder} was saved from another architecture: it has no {unknown[0]!r}", value=unknown[0])
+    inside = tuple(f"{path}." for path in record.removed)
+    own = {path: tensor for path, tensor in _tensors(dense).items() if not path.startswith(inside)}
     if set(own) != set(saved):
         odd = sorted(set(own) ^ set(saved))[0]
         raise WeightsError(f"{folder} was saved from another architecture: {odd!r} is on one side only", value=odd)
@@ -92,7 +101,10 @@ def restore(dense: nn.Module, folder: Path) -> nn.Module:
         replaced[path] = (
             nn.Parameter(moved, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else moved
         )
-    return assemble(dense, replaced).eval()
+    small = assemble(dense, replaced, tuple(record.removed))
+    for path, numbers in record.removed.items():  # those of the cut network: the skeleton knows the dense ones
+        cast(Gone, small.get_submodule(path)).answer(numbers)
+    return small.eval()
 
 
 def load(folder: str | Path, model: nn.Module | None = None) -> nn.Module:

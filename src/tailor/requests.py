@@ -86,7 +86,9 @@ def traced(network: ModelOptions, bounds: GraphOptions) -> tuple[ChannelGraph, n
         TailorError: as `open_model` and `tailor.trace` do.
     """
     model, example = open_model(network, network.model)
-    graph = trace(model, example, pin=bounds.pin, min_width=bounds.min_width, quantum=bounds.quantum)
+    graph = trace(
+        model, example, pin=bounds.pin, min_width=bounds.min_width, quantum=bounds.quantum, depth=bool(bounds.depth)
+    )
     return graph, model, example
 
 
@@ -153,6 +155,7 @@ def prune_request(options: PruneOptions, command: str) -> PruneRequest:
         pin=bounds.pin,
         min_width=bounds.min_width,
         quantum=bounds.quantum,
+        depth=bounds.depth,
         protocol=place.protocol,
         seed=place.seed,
         out=options.out or Path("runs") / run_name(network.model, budget, target),

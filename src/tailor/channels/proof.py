@@ -1,7 +1,8 @@
 """The law of surgery: the cut network equals the dense network whose consumers ignore the removed channels.
 
 Both are run on random inputs with BatchNorm statistics and affine terms randomised, so that no channel is trivially
-zero. For norms that mix channels the reference recomputes the statistics over the kept ones.
+zero. For norms that mix channels the reference recomputes the statistics over the kept ones. Where a branch was
+removed, its operand of the addition is zero in the reference: constants that its norms and biases would add are gone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tailor.calling import FORWARD_ERRORS, Inputs, first_words, output_tensors, quiet
 from tailor.channels.copying import named_tensors
-from tailor.channels.cut import Positions, assemble, kept_positions, shortened_tensors
+from tailor.channels.cut import Positions, assemble, gone_modules, kept_positions, shortened_tensors
+from tailor.channels.flow import WithoutBranches
 from tailor.channels.stress import Stressed
 from tailor.spec import ChannelGraph, KeepPlan
 
@@ -62,12 +64,14 @@ class Proof:
         model, inputs = self._stressed.model, self._stressed.inputs
         positions = kept_positions(self._graph, plan)
         with quiet(model):
-            small = self._cut(positions)
+            small = self._cut(positions, gone_modules(self._graph, plan))
             try:
                 got = output_tensors(small(*inputs.args, **inputs.kwargs))
             except FORWARD_ERRORS as error:
                 return self._failed(f"forward fails after the cut: {first_words(error)}", _innermost(small, error))
-            expected = masked_outputs(model, self._graph, positions, inputs)
+            masked = {branch.addition: branch.operand for branch in self._graph.gone(plan.widths)}
+            with WithoutBranches(masked) if masked else contextlib.nullcontext():
+                expected = masked_outputs(model, self._graph, positions, inputs)
         if [tuple(t.shape) for t in expected] != [tuple(t.shape) for t in got]:
             return self._failed("the cut changes the shape of the output")
         return Finding(difference=_difference(expected, got), tolerance=self._stressed.tolerance)
@@ -75,10 +79,10 @@ class Proof:
     def _failed(self, why: str, where: str = "") -> Finding:
         return Finding(difference=math.inf, tolerance=self._stressed.tolerance, failure=why, where=where)
 
-    def _cut(self, positions: Positions) -> nn.Module:
+    def _cut(self, positions: Positions, gone: tuple[str, ...]) -> nn.Module:
         """The cut network; what is not shortened is shared with the stressed copy, since nobody trains either."""
         model = self._stressed.model
-        return assemble(model, named_tensors(model) | shortened_tensors(model, self._graph, positions))
+        return assemble(model, named_tensors(model) | shortened_tensors(model, self._graph, positions), gone)
 
 
 def _innermost(model: nn.Module, error: BaseException) -> str:

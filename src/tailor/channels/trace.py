@@ -10,7 +10,8 @@ from typing import Any, Literal
 from torch import nn
 
 from tailor.calling import as_inputs
-from tailor.channels.certify import blame, certified
+from tailor.channels.branches import with_branches
+from tailor.channels.certify import blame, certified, certified_branches
 from tailor.channels.cut import build
 from tailor.channels.grouping import groups_of
 from tailor.channels.identity import module_name
@@ -34,6 +35,7 @@ def trace(
     min_width: int = 1,
     quantum: int = 1,
     mixing: Literal["pin", "cut"] = "pin",
+    depth: bool = False,
     seed: int = 0,
 ) -> ChannelGraph:
     """Find which channels of a model live or die together, and which may not be cut and why.
@@ -47,6 +49,7 @@ def trace(
         min_width: no group becomes narrower than this many units.
         quantum: cut widths are multiples of this many units.
         mixing: "cut" also cuts groups whose channels are mixed by LayerNorm or GroupNorm.
+        depth: also find the residual branches that can be removed as a whole (their groups at width 0).
         seed: seeds the random copies and inputs of the check.
 
     Raises:
@@ -71,7 +74,8 @@ def trace(
     layers = layers_of(run.layers, groups, inputs.batch_size)
     graph = ChannelGraph(groups=groups, layers=layers, tensors=_tensors(model), example=example_inputs)
     graph = _with_bounds(_with_pins(graph, model, pin), min_width, quantum)
-    return certified(graph, Proof(stand, graph), seed, thorough=run.ledger.positional)
+    graph = certified(graph, Proof(stand, graph), seed, thorough=run.ledger.positional)
+    return certified_branches(with_branches(graph, stand.model, stand.inputs), stand) if depth else graph
 
 
 def cut(

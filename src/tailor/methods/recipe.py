@@ -89,6 +89,9 @@ class Method:
         over their "group-mean".
     recalibration_images, evaluation_images: how many training and held-out images one score uses. At 90 %
         accuracy, 1024 images give a standard error of 0.9 points, and all structures see the same images.
+    depth: whether residual branches may be removed as a whole, beside the widths of what stays; the exact solver alone
+        knows how.
+    keeps_first: whether the groups of the first layer, and the first branch, stay whole.
     gradual: whether channels are removed while the network trains, step by step (needs a Taylor importance and the
         knapsack), or None: in one shot from the dense weights.
     search: latency is a hard limit and not a penalty, because a budget is what the user gives; parents and mutation
@@ -106,6 +109,8 @@ class Method:
     evaluation_images: int = 1024
     grid: str = "edges"
     scale: str = "raw"
+    depth: bool = False
+    keeps_first: bool = False
     search: SearchConfig = field(default_factory=EvolutionConfig)
     gradual: GradualConfig | None = None
 
@@ -118,6 +123,10 @@ class Method:
             value = getattr(self, option)
             if value < 1:
                 raise InvalidOptionError(f"{option} must be at least 1, not {value}", value=value)
+        if self.depth and not isinstance(self.search, OptimumConfig):
+            raise InvalidOptionError(
+                f"{self.name} does not remove branches; leave depth out, or take mdp, which does", value=self.name
+            )
         if self.gradual is not None:
             self._check_gradual()
 

@@ -46,6 +46,7 @@ class PruneRequest:
     latency_mode: str | None = None
     fitness: str | None = None
     residual: str | None = None
+    depth: bool | None = None
     cycles: int | None = None
     population: int | None = None
     solver: str | None = None
