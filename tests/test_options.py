@@ -45,7 +45,7 @@ def test_records_within_records_are_filled_by_name() -> None:
         network=ModelOptions(
             model="tailor/resnet20-cifar", weights=None, pretrained=False, classes=None, input_shape=(3, 64, 64)
         ),
-        bounds=GraphOptions(pin=("conv1", "layer1.*"), min_width=1, quantum=1),
+        bounds=GraphOptions(pin=("conv1", "layer1.*"), min_width=1, quantum=1, depth=None),
         json=True,
     )
     with pytest.raises(FrozenInstanceError):

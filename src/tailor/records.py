@@ -16,6 +16,7 @@ from tailor.errors import InvalidBudgetError
 from tailor.spec import Target
 
 __all__ = [
+    "BranchSummary",
     "Budget",
     "Conditions",
     "Environment",
@@ -361,8 +362,18 @@ class GroupSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BranchSummary:
+    """One residual branch as `tailor inspect --depth` shows it; `share` is its layers' part of the dense MACs."""
+
+    name: str
+    groups: tuple[str, ...]
+    pinned: str | None
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GraphSummary:
-    """The traced network as stored in a run folder."""
+    """The traced network as stored in a run folder; `branches` are known when they were asked for."""
 
     fingerprint: str
     groups: tuple[GroupSummary, ...]
@@ -370,6 +381,7 @@ class GraphSummary:
     macs: int
     parameters: int
     channels: int
+    branches: tuple[BranchSummary, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -198,28 +198,29 @@ class Reads(nn.Module):
     def __init__(self, how: str) -> None:
         super().__init__()
         self.how, self.a, self.b = how, nn.Conv2d(8, 6, 1), nn.Conv2d(6, 8, 1)
-        self.other = nn.Conv2d(8, 8, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.b(torch.relu(self.a(x)))
-        if self.how == "shape":
-            return x + out.view(*out.shape)
-        if self.how == "read twice":
-            return (x + out) * out.mean()
-        if self.how == "weight":
-            return x + out.to(self.b.weight.dtype)
-        if self.how == "broadcast":
-            return x.mean((2, 3), keepdim=True) + out
-        if self.how == "shared":
-            return x + out + self.b(self.a(x[:, :, ::1]).sigmoid())
-        return self.other(x) + self.other(out)
+        joined: dict[str, Callable[[], Tensor]] = {
+            "shape": lambda: x + out.view(*out.shape),
+            "shape in training": lambda: x + (out * torch.ones(out.shape) if self.training else out),
+            "weight": lambda: x + out.to(self.b.weight.dtype),
+            "read twice": lambda: (x + out) * out.mean(),
+            "broadcast": lambda: x.mean((2, 3), keepdim=True) + out,
+            "shared": lambda: x + out + self.b(self.a(x[:, :, ::1]).sigmoid()),
+        }
+        return joined[self.how]()
 
 
 @pytest.mark.parametrize(
     ("how", "expected"),
     [
-        ("shape", "the code around it needs its result"), ("weight", "the code around it needs its result"),
-        ("read twice", None), ("broadcast", None), ("shared", None),
+        ("shape", "the code around it needs its result"),
+        ("weight", "the code around it needs its result"),
+        ("shape in training", "the code around it needs its result: forward fails in training"),
+        ("read twice", None),
+        ("broadcast", None),
+        ("shared", None),
     ],
 )
 def test_what_cannot_lose_its_branch_says_so_or_has_none(how: str, expected: str | None) -> None:

@@ -46,7 +46,9 @@ def certified_branches(graph: ChannelGraph, stand: Stressed) -> ChannelGraph:
     def without(names: Sequence[str]) -> Finding:
         lost = {group for branch in graph.removable if branch.name in names for group in branch.groups}
         kept = {group.name: () if group.name in lost else tuple(range(group.width)) for group in graph.groups}
-        return proof.check(KeepPlan(fingerprint=graph.fingerprint, kept=kept))
+        plan = KeepPlan(fingerprint=graph.fingerprint, kept=kept)
+        finding = proof.check(plan)
+        return proof.check_training(plan) if finding.holds else finding
 
     failures = _guilty([branch.name for branch in graph.removable], [], without)
 

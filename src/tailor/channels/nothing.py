@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 __all__ = ["Gone", "Nothing", "Numbers"]
 
@@ -62,13 +62,18 @@ def _sum(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
 
     What follows an addition may work in place (ReLU does), and the shortcut's tensor can have other readers.
     """
-    first, second = (*args, *kwargs.values())[:2] if len(args) < 2 else args[:2]
-    if isinstance(first, Tensor):
+    first, second = args if len(args) == 2 else (args[0], kwargs.get("other", 0))
+    if _is_there(first):
         return first if name in _IN_PLACE else first.clone()
-    if isinstance(second, Tensor):
+    if _is_there(second):
         scale = kwargs.get("alpha", 1)
         return second.clone() if scale == 1 else torch.mul(second, scale)
     return Nothing()
+
+
+def _is_there(operand: Any) -> bool:
+    """A tensor, or what stands for one while a network is traced; a number added to nothing is nothing."""
+    return not isinstance(operand, (Nothing, int, float, complex))
 
 
 class Gone(nn.Module):

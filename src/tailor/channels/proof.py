@@ -20,7 +20,7 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tailor.calling import FORWARD_ERRORS, Inputs, first_words, output_tensors, quiet
-from tailor.channels.copying import named_tensors
+from tailor.channels.copying import duplicate, named_tensors
 from tailor.channels.cut import Positions, assemble, gone_modules, kept_positions, shortened_tensors
 from tailor.channels.flow import WithoutBranches
 from tailor.channels.stress import Stressed
@@ -75,6 +75,26 @@ class Proof:
         if [tuple(t.shape) for t in expected] != [tuple(t.shape) for t in got]:
             return self._failed("the cut changes the shape of the output")
         return Finding(difference=_difference(expected, got), tolerance=self._stressed.tolerance)
+
+    def check_training(self, plan: KeepPlan) -> Finding:
+        """Run the cut network in training mode, where code does more with what it is given; fails if only it fails."""
+        model = self._stressed.model
+        positions = kept_positions(self._graph, plan)
+        small = assemble(model, shortened_tensors(model, self._graph, positions), gone_modules(self._graph, plan))
+        failure = self._training_error(small)
+        if failure is None or self._training_error(duplicate(model, {})) is not None:
+            return Finding(difference=0.0, tolerance=self._stressed.tolerance)
+        return self._failed(f"forward fails in training after the cut: {first_words(failure)}")
+
+    def _training_error(self, network: nn.Module) -> BaseException | None:
+        inputs = self._stressed.inputs
+        with quiet(network):
+            network.train()
+            try:
+                network(*inputs.args, **inputs.kwargs)
+            except FORWARD_ERRORS as error:
+                return error
+        return None
 
     def _failed(self, why: str, where: str = "") -> Finding:
         return Finding(difference=math.inf, tolerance=self._stressed.tolerance, failure=why, where=where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from torch import Tensor, nn
@@ -74,7 +74,7 @@ class Observed:
 
     name: str
     scores: Mapping[str, Scores]
-    branches: Mapping[str, float] = MappingProxyType({})
+    branches: Mapping[str, float] = field(default_factory=dict)
 
     def __call__(self, model: nn.Module, group: ChannelGroup) -> Scores:
         """Scores, shape [width], whatever the model's weights have become since."""
@@ -105,4 +105,5 @@ def _observed(name: str, calibration: Calibration) -> Mapping[str, Scores]:
     model, graph, device = calibration.model, calibration.graph, calibration.device
     if name == "hrank":
         return feature_rank_scores(copy.deepcopy(model).to(device).eval(), graph, calibration.batches())
-    return taylor_scores(model, with_branch_outputs(graph), name, calibration.batches(), device=device)
+    scored = graph if name == "input-taylor" else with_branch_outputs(graph)  # outputs consume nothing
+    return taylor_scores(model, scored, name, calibration.batches(), device=device)

@@ -82,7 +82,7 @@ class Method:
         anyway. "measured" times every whole candidate, which is the reading closest to "latency as the direct metric".
     fitness: "recalibrated" is the held-out accuracy with inherited weights after fresh BatchNorm statistics, as in
         MetaPruning, whose half-mutation, half-crossover split LACP shares. "short-training" trains each candidate for
-        `short_epochs` first, as in ABCPruner, which LACP compares with.
+        `short_epochs` first, as in ABCPruner, which LACP compares with, on the first `training_images` if given.
     grid: "edges", the widths that a group may take are the right edges of its treads; "tenths" of the dense width or
         "all" from a tenth of it are for methods that know no staircase.
     scale: what the values of channels are compared as across groups by methods that sum them: "raw" scores, or scores
@@ -105,6 +105,7 @@ class Method:
     fitness: str = "recalibrated"
     residual: str = "fixed"
     short_epochs: int = 2
+    training_images: int | None = None
     recalibration_images: int = 512
     evaluation_images: int = 1024
     grid: str = "edges"
@@ -119,9 +120,9 @@ class Method:
             value = getattr(self, option)
             if value not in known:
                 raise InvalidOptionError(f"{option} must be one of {', '.join(known)}, not {value!r}", value=value)
-        for option in ("short_epochs", "recalibration_images", "evaluation_images"):
+        for option in ("short_epochs", "training_images", "recalibration_images", "evaluation_images"):
             value = getattr(self, option)
-            if value < 1:
+            if value is not None and value < 1:
                 raise InvalidOptionError(f"{option} must be at least 1, not {value}", value=value)
         if self.depth and not isinstance(self.search, OptimumConfig):
             raise InvalidOptionError(

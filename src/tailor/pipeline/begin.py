@@ -91,8 +91,8 @@ def _tell_fallback(request: PruneRequest, graph: ChannelGraph, console: Reporter
 
 
 def _method(request: PruneRequest) -> Method:
-    """The named method with the request's own choices."""
-    method = method_named(request.method)
+    """The method with the request's own choices."""
+    method = method_named(request.method) if isinstance(request.method, str) else request.method
     asked = {
         "importance": request.importance,
         "latency": request.latency_mode,

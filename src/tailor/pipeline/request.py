@@ -27,7 +27,8 @@ class PruneRequest:
     """Everything a run is asked to do; None leaves a choice to the method.
 
     `model_spec` is a name for `tailor.models.load_model`, "" when the model was given as an object. `data_spec` and
-    `command` are only recorded. `profile` was measured before, in this environment, and is not measured again.
+    `command` are only recorded. `method` is a name, or a recipe of the caller's own. `profile` was measured before, in
+    this environment, and is not measured again.
     `distill` None leaves the teacher to the recipe.
     """
 
@@ -41,7 +42,7 @@ class PruneRequest:
     model_spec: str = ""
     weights: str | None = None
     data_spec: str = ""
-    method: str = "lacp"
+    method: str | Method = "lacp"
     importance: str | None = None
     latency_mode: str | None = None
     fitness: str | None = None

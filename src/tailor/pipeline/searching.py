@@ -169,6 +169,7 @@ def search_widths(
         evaluation_images=method.evaluation_images,
         fitness=method.fitness,
         short_epochs=method.short_epochs,
+        training_images=method.training_images,
         seed=request.seed,
         device=training_device(),
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from tailor.records import GraphSummary, GroupSummary
-from tailor.spec import ChannelGraph
+from tailor.records import BranchSummary, GraphSummary, GroupSummary
+from tailor.spec import Branch, ChannelGraph
 
 __all__ = ["graph_summary"]
 
@@ -40,4 +40,17 @@ def graph_summary(graph: ChannelGraph) -> GraphSummary:
         macs=total,
         parameters=graph.parameters(dense),
         channels=graph.channels(dense),
+        branches=tuple(
+            BranchSummary(
+                name=branch.name, groups=branch.groups, pinned=branch.pinned, share=_share(graph, branch) / (total or 1)
+            )
+            for branch in graph.branches
+        ),
     )
+
+
+def _share(graph: ChannelGraph, branch: Branch) -> int:
+    """Multiply-accumulates of the layers inside a branch."""
+    dense = graph.dense_widths
+    inside = (layer for layer in graph.layers if f"{layer.name.partition('#')[0]}.weight" in branch.tensors)
+    return sum(layer.at(dense).macs * layer.calls for layer in inside)

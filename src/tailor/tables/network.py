@@ -48,6 +48,9 @@ def graph_text(name: str, graph: GraphSummary, columns: int) -> str:
     if pinned:
         reasons = [(g.name, str(g.width * g.channels_per_unit), percent(g.share), g.pinned or "") for g in pinned]
         parts.append(table_text(("pinned", ">channels", ">MACs", "reason"), reasons, columns=columns))
+    if graph.branches:
+        told = [(b.name, percent(b.share), b.pinned or "can be removed", ", ".join(b.groups)) for b in graph.branches]
+        parts.append(table_text(("residual branch", ">MACs", "", "groups inside"), told, columns=columns))
     return "\n\n".join(parts)
 
 
