@@ -47,7 +47,7 @@ def test_records_within_records_are_filled_by_name() -> None:
         network=ModelOptions(
             model="tailor/resnet20-cifar", weights=None, pretrained=False, classes=None, input_shape=(3, 64, 64)
         ),
-        bounds=GraphOptions(pin=("conv1", "layer1.*"), min_width=1, quantum=1, form="auto"),
+        bounds=GraphOptions(pin=("conv1", "layer1.*"), min_width=1, quantum=1, form="auto", depth=None),
         place=TargetOptions(
             engine="", device="cpu", batch_size=None, threads=1, layout="contiguous", precision="fp32",
             protocol="default", seed=0,

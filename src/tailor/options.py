@@ -59,12 +59,13 @@ class ModelOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphOptions:
-    """Which channels must stay, how fine the cuts may be, and whether the exported graph may be cut."""
+    """Which channels must stay, how fine cuts may be, and whether the exported graph or whole branches may be cut."""
 
     pin: tuple[str, ...]
     min_width: int
     quantum: int
     form: str
+    depth: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +306,7 @@ graph_options = _chain(
         "--form", default="auto", show_default=True,
         help="auto cuts the exported graph where the code holds channel counts; module never does.",
     ),
+    click.option("--depth/--no-depth", default=None, help="Remove residual branches; by default as the method does."),
 )  # fmt: skip
 _networks_option = click.option(
     "--networks", type=_COUNT, default=160, show_default=True, help="Whole networks measured for the latency model."

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import safetensors.torch
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from tailor.channels.cut import assemble
 from tailor.channels.network import GraphNetwork
+from tailor.channels.nothing import Gone, Numbers
 from tailor.errors import RunFolderError, WeightsError
 from tailor.program import Program
 from tailor.serialize import read_record, write_bytes, write_record
@@ -30,8 +32,9 @@ class ModelRecord:
 
     `model` is a name that `tailor.models.load_model` knows, or "" when the network was given as an object; then
     `kind` is its class and whoever loads the folder brings the dense network along. `shapes` are those of the
-    saved tensors by state-dict key. Where `form` is "exported graph", the calls of forward are stored as data
-    (program.json), and nothing else is needed to load the network.
+    saved tensors by state-dict key; `removed` are the modules whose residual branch is gone, with their numbers. Where
+    `form` is "exported graph", the calls of forward are stored as data (program.json), and nothing else is needed to
+    load the network.
     """
 
     model: str
@@ -39,6 +42,7 @@ class ModelRecord:
     num_classes: int | None
     shapes: Mapping[str, tuple[int, ...]]
     form: str = "module"
+    removed: Mapping[str, Numbers] = field(default_factory=dict)
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -72,7 +76,10 @@ def save(model: nn.Module, folder: Path, *, name: str = "", num_classes: int | N
         write_record(folder / PROGRAM_FILE, replace(model.program, frozen=frozen))
     else:
         (folder / PROGRAM_FILE).unlink(missing_ok=True)  # of another network, saved here before
-    record = ModelRecord(model=name, kind=kind, num_classes=num_classes, shapes=shapes, form=form)
+    removed = {path: module.numbers for path, module in model.named_modules() if isinstance(module, Gone)}
+    record = ModelRecord(
+        model=name, kind=kind, num_classes=num_classes, shapes=shapes, form=form, removed=removed
+    )
     write_record(folder / MODEL_FILE, record)
 
 
@@ -125,7 +132,11 @@ def restore(dense: nn.Module, folder: Path) -> nn.Module:
     if record.form != "module" and not isinstance(dense, GraphNetwork):
         return _executed(folder, record)
     saved = _saved(folder, record)
-    own = _tensors(dense)
+    known = dict(dense.named_modules())
+    if unknown := [path for path in record.removed if path not in known]:
+        raise WeightsError(f"{folder} was saved from another architecture: it has no {unknown[0]!r}", value=unknown[0])
+    inside = tuple(f"{path}." for path in record.removed)
+    own = {path: tensor for path, tensor in _tensors(dense).items() if not path.startswith(inside)}
     if set(own) != set(saved):
         odd = sorted(set(own) ^ set(saved))[0]
         raise WeightsError(f"{folder} was saved from another architecture: {odd!r} is on one side only", value=odd)
@@ -136,7 +147,10 @@ def restore(dense: nn.Module, folder: Path) -> nn.Module:
         replaced[path] = (
             nn.Parameter(moved, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else moved
         )
-    return assemble(dense, replaced).eval()
+    small = assemble(dense, replaced, tuple(record.removed))
+    for path, numbers in record.removed.items():  # those of the cut network: the skeleton knows the dense ones
+        cast(Gone, small.get_submodule(path)).answer(numbers)
+    return small.eval()
 
 
 def load(folder: str | Path, model: nn.Module | None = None) -> nn.Module:

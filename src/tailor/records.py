@@ -16,6 +16,7 @@ from tailor.errors import InvalidBudgetError
 from tailor.spec import Target
 
 __all__ = [
+    "BranchSummary",
     "Budget",
     "Conditions",
     "Environment",
@@ -381,10 +382,20 @@ class GroupLatencies:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BranchSummary:
+    """One residual branch as `tailor inspect --depth` shows it; `share` is its layers' part of the dense MACs."""
+
+    name: str
+    groups: tuple[str, ...]
+    pinned: str | None
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GraphSummary:
     """The traced network as stored in a run folder.
 
-    `form` is "module", or "exported graph" where that is cut; `latency` is there when it was asked for.
+    `form` is "module", or "exported graph" where that is cut; `latency` and `branches` are there when asked for.
     """
 
     fingerprint: str
@@ -395,6 +406,7 @@ class GraphSummary:
     channels: int
     form: str = "module"
     latency: GroupLatencies | None = None
+    branches: tuple[BranchSummary, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,7 +89,8 @@ def traced(network: ModelOptions, bounds: GraphOptions) -> tuple[ChannelGraph, n
     """
     model, example = open_model(network, network.model)
     graph = trace(
-        model, example, pin=bounds.pin, min_width=bounds.min_width, quantum=bounds.quantum, form=bounds.form
+        model, example, pin=bounds.pin, min_width=bounds.min_width, quantum=bounds.quantum, form=bounds.form,
+        depth=bool(bounds.depth),
     )
     return graph, network_of(model, graph), example
 
@@ -158,6 +159,7 @@ def prune_request(options: PruneOptions, command: str) -> PruneRequest:
         min_width=bounds.min_width,
         quantum=bounds.quantum,
         form=bounds.form,
+        depth=bounds.depth,
         protocol=place.protocol,
         seed=place.seed,
         out=options.out or Path("runs") / run_name(network.model, budget, target),

@@ -1,7 +1,8 @@
 """The law of surgery: the cut network equals the dense network whose consumers ignore the removed channels.
 
 Both are run on random inputs with BatchNorm statistics and affine terms randomised, so that no channel is trivially
-zero. For norms that mix channels the reference recomputes the statistics over the kept ones.
+zero. For norms that mix channels the reference recomputes the statistics over the kept ones. Where a branch was
+removed, its operand of the addition is zero in the reference: constants that its norms and biases would add are gone.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from tailor.calling import FORWARD_ERRORS, Inputs, first_words, output_tensors, quiet, seed_all
-from tailor.channels.copying import named_tensors
-from tailor.channels.cut import Positions, assemble, kept_positions, shortened_tensors
+from tailor.channels.copying import duplicate, named_tensors
+from tailor.channels.cut import Positions, assemble, gone_modules, kept_positions, shortened_tensors
+from tailor.channels.flow import WithoutBranches
 from tailor.channels.mixing import KeptStatistics, MixingSites
 from tailor.channels.stress import Stressed
 from tailor.channels.witness import Witnesses
@@ -66,14 +68,16 @@ class Proof:
         model, inputs = self._stressed.model, self._stressed.inputs
         positions = kept_positions(self._graph, plan)
         with quiet(model):
-            small = self._cut(positions)
+            small = self._cut(positions, gone_modules(self._graph, plan))
             try:
                 got, seen = self._observed(lambda: output_tensors(small(*inputs.args, **inputs.kwargs)))
             except FORWARD_ERRORS as error:
                 return self._failed(f"forward fails after the cut: {first_words(error)}", _innermost(small, error))
-            expected, foreseen = self._observed(
-                lambda: masked_outputs(model, self._graph, positions, inputs, self._mixing)
-            )
+            masked = {branch.addition: branch.operand for branch in self._graph.gone(plan.widths)}
+            with WithoutBranches(masked) if masked else contextlib.nullcontext():
+                expected, foreseen = self._observed(
+                    lambda: masked_outputs(model, self._graph, positions, inputs, self._mixing)
+                )
         pairs = [(one, other) for one, other in zip(foreseen, seen, strict=False) if one.shape == other.shape]
         if [tuple(t.shape) for t in expected] != [tuple(t.shape) for t in got]:
             return self._failed("the cut changes the shape of the output")
@@ -90,13 +94,33 @@ class Proof:
         with Witnesses() as witnesses:
             return forward(), witnesses.tensors
 
+    def check_training(self, plan: KeepPlan) -> Finding:
+        """Run the cut network in training mode, where code does more with what it is given; fails if only it fails."""
+        model = self._stressed.model
+        positions = kept_positions(self._graph, plan)
+        small = assemble(model, shortened_tensors(model, self._graph, positions), gone_modules(self._graph, plan))
+        failure = self._training_error(small)
+        if failure is None or self._training_error(duplicate(model, {})) is not None:
+            return Finding(difference=0.0, tolerance=self._stressed.tolerance)
+        return self._failed(f"forward fails in training after the cut: {first_words(failure)}")
+
+    def _training_error(self, network: nn.Module) -> BaseException | None:
+        inputs = self._stressed.inputs
+        with quiet(network):
+            network.train()
+            try:
+                network(*inputs.args, **inputs.kwargs)
+            except FORWARD_ERRORS as error:
+                return error
+        return None
+
     def _failed(self, why: str, where: str = "") -> Finding:
         return Finding(difference=math.inf, tolerance=self._stressed.tolerance, failure=why, where=where)
 
-    def _cut(self, positions: Positions) -> nn.Module:
+    def _cut(self, positions: Positions, gone: tuple[str, ...]) -> nn.Module:
         """The cut network; what is not shortened is shared with the stressed copy, since nobody trains either."""
         model = self._stressed.model
-        return assemble(model, named_tensors(model) | shortened_tensors(model, self._graph, positions))
+        return assemble(model, named_tensors(model) | shortened_tensors(model, self._graph, positions), gone)
 
 
 def _innermost(model: nn.Module, error: BaseException) -> str:

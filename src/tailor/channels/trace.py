@@ -10,7 +10,8 @@ from typing import Any, Literal
 from torch import nn
 
 from tailor.calling import Inputs, as_inputs
-from tailor.channels.certify import HELD, blame, certified
+from tailor.channels.branches import with_branches
+from tailor.channels.certify import HELD, blame, certified, certified_branches
 from tailor.channels.cut import build
 from tailor.channels.form import exported_form
 from tailor.channels.grouping import groups_of
@@ -40,6 +41,7 @@ def trace(
     quantum: int = 1,
     mixing: Literal["pin", "cut"] = "pin",
     form: str = "auto",
+    depth: bool = False,
     seed: int = 0,
 ) -> ChannelGraph:
     """Find which channels of a model live or die together, and which may not be cut and why.
@@ -56,6 +58,7 @@ def trace(
         quantum: cut widths are multiples of this many units.
         mixing: "cut" also cuts groups whose channels are mixed by LayerNorm or GroupNorm.
         form: "module" never takes the exported graph: the cut network is then of the model's own classes.
+        depth: also find the residual branches that can be removed as a whole (their groups at width 0).
         seed: seeds the random copies and inputs of the check.
 
     Raises:
@@ -84,7 +87,8 @@ def trace(
         graph = _with_bounds(_with_pins(graph, pinned), min_width, quantum)
         stand = exact(stand) if run.ledger.selects else stand
         sites = MixingSites.of(run.ledger)
-        return certified(graph, Proof(stand, graph, sites), seed, thorough=run.ledger.positional)
+        graph = certified(graph, Proof(stand, graph, sites), seed, thorough=run.ledger.positional)
+        return certified_branches(with_branches(graph, stand.model, stand.inputs), stand) if depth else graph
 
     graph = seen(model)
     held = any((group.pinned or "").startswith(HELD) for group in graph.pinned)

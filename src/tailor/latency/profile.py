@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tailor.errors import SchemaError
 from tailor.latency.factored import FactoredLatency, FactoredTerms, FitError
@@ -11,9 +11,9 @@ from tailor.latency.kernels import StepReason
 from tailor.latency.staircase import Staircase
 from tailor.latency.surface_model import SurfaceLatency, SurfaceTerms
 from tailor.records import Environment, Interval
-from tailor.spec import LayerShape, Target
+from tailor.spec import Layer, LayerShape, Target
 
-__all__ = ["LayerStaircase", "NetworkProbe", "Profile"]
+__all__ = ["LayerStaircase", "NetworkProbe", "Profile", "regrounded"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,3 +92,17 @@ class Profile:
         if self.terms is not None:
             return FactoredLatency(self.terms)
         raise SchemaError("the profile holds no latency model; profile again")
+
+
+def regrounded(profile: Profile, layers: Sequence[Layer]) -> Profile:
+    """The profile with its layers standing where they do in another trace of the same network.
+
+    A trace that knows removable branches says of a layer which branch it goes with; one that does not, does not.
+    """
+    axes = {layer.name: {"inputs": layer.inputs, "outputs": layer.outputs} for layer in layers}
+    surfaces, terms = profile.surfaces, profile.terms
+    if surfaces is not None:
+        surfaces = replace(surfaces, layers=tuple(replace(old, **axes.get(old.name, {})) for old in surfaces.layers))
+    if terms is not None:
+        terms = replace(terms, layers=tuple(replace(old, **axes.get(old.name, {})) for old in terms.layers))
+    return replace(profile, surfaces=surfaces, terms=terms)

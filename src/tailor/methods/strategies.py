@@ -106,7 +106,9 @@ _MAKERS: Mapping[type, Callable[..., Strategy]] = {
     GreedyConfig: _greedy,
     KnapsackConfig: lambda config, space, ground, seed: Knapsack(space, ground.values, ground.latency, config),
     NetAdaptConfig: lambda config, space, ground, seed: NetAdapt(space, config),
-    OptimumConfig: lambda config, space, ground, seed: Optimum(space, ground.values, ground.latency, config),
+    OptimumConfig: lambda config, space, ground, seed: Optimum(
+        space, ground.values, ground.latency, config, branches=[branch.groups for branch in ground.graph.removable]
+    ),
     RandomSearchConfig: lambda config, space, ground, seed: RandomSearch(space, config, seed=seed),
     UniformConfig: lambda config, space, ground, seed: Uniform(space),
 }
@@ -140,6 +142,12 @@ def _modelled(config: BayesianConfig, cycles: int | None, population: int | None
     return replace(config, rounds=cycles or config.rounds, proposals=size, seeds=population or config.seeds)
 
 
+def _laddered(config: OptimumConfig, cycles: int | None, population: int | None) -> OptimumConfig:
+    if cycles is not None:
+        raise InvalidOptionError("the exact solver has no cycles; leave them out", value=cycles)
+    return replace(config, structures=population or config.structures)
+
+
 def _stepped(config: KnapsackConfig, cycles: int | None, population: int | None) -> KnapsackConfig:
     """A knapsack's cycles are its steps, its population the structures that it proposes."""
     return replace(config, steps=cycles or config.steps, structures=population or config.structures)
@@ -151,5 +159,6 @@ _RESIZERS: Mapping[type, Callable[..., SearchConfig]] = {
     BeeColonyConfig: _foraged,
     EvolutionConfig: _evolved,
     KnapsackConfig: _stepped,
+    OptimumConfig: _laddered,
     RandomSearchConfig: _drawn,
 }

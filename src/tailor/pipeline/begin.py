@@ -43,12 +43,15 @@ def begin(request: PruneRequest, console: Reporter) -> Line:
         min_width=request.min_width,
         quantum=request.quantum,
         form=request.form,
+        depth=method.depth,
     )
     if not graph.prunable:
         reasons = sorted({group.pinned or "" for group in graph.pinned})
         found = "; ".join(reasons) if reasons else "it has no convolution or linear layer that can be followed"
         raise NothingToPruneError(f"nothing in this model can be pruned: {found}", value=len(graph.groups))
     dense_macs = graph.macs(graph.dense_widths)
+    if method.depth:
+        console.say(f"{len(graph.removable)} of {len(graph.branches)} residual branches can be removed as a whole")
     console.say(f"{len(graph.prunable)} of {len(graph.groups)} channel groups can be cut, {dense_macs / 1e9:.3f} GMACs")
     folder = RunFolder.open(request.out, _config(request, method), resume=request.resume)
     folder.store("environment", environment)
@@ -96,13 +99,14 @@ def _tell_fallback(request: PruneRequest, graph: ChannelGraph, console: Reporter
 
 
 def _method(request: PruneRequest) -> Method:
-    """The named method with the request's own choices."""
-    method = method_named(request.method)
+    """The method with the request's own choices."""
+    method = method_named(request.method) if isinstance(request.method, str) else request.method
     asked = {
         "importance": request.importance,
         "latency": request.latency_mode,
         "fitness": request.fitness,
         "residual": request.residual,
+        "depth": request.depth,
     }
     choices: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     search = resized(method.search, cycles=request.cycles, population=request.population)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 
 from tailor.program import COUNTS
-from tailor.records import GraphSummary, GroupSummary
-from tailor.spec import ChannelGraph, ChannelGroup
+from tailor.records import BranchSummary, GraphSummary, GroupSummary
+from tailor.spec import Branch, ChannelGraph, ChannelGroup
 
 __all__ = ["graph_summary"]
 
@@ -44,6 +44,12 @@ def graph_summary(graph: ChannelGraph) -> GraphSummary:
         parameters=parameters,
         channels=graph.channels(dense),
         form=graph.form,
+        branches=tuple(
+            BranchSummary(
+                name=branch.name, groups=branch.groups, pinned=branch.pinned, share=_share(graph, branch) / (total or 1)
+            )
+            for branch in graph.branches
+        ),
     )
 
 
@@ -58,3 +64,10 @@ def _leaving(graph: ChannelGraph, group: ChannelGroup) -> int:
     """Parameters that would be gone without any channel of the group."""
     dense = graph.dense_widths
     return graph.parameters(dense) - graph.parameters(dense.but({group.name: 0}))
+
+
+def _share(graph: ChannelGraph, branch: Branch) -> int:
+    """Multiply-accumulates of the layers inside a branch."""
+    dense = graph.dense_widths
+    inside = (layer for layer in graph.layers if f"{layer.name.partition('#')[0]}.weight" in branch.tensors)
+    return sum(layer.at(dense).macs * layer.calls for layer in inside)

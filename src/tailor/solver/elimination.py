@@ -136,8 +136,10 @@ def _tables(problem: WidthProblem) -> list[_Table]:
             continue
         grid = np.indices([len(candidates[group]) for group in term.groups]).reshape(len(term.groups), -1).T
         keys = [tuple(candidates[g][k] for g, k in zip(term.groups, row, strict=True)) for row in grid.tolist()]
-        cost = np.array([term.ns[key] for key in keys], dtype=np.int64)
-        found.append(_Table(scope=scope, fronts=single_points(cost, np.zeros_like(cost))))
+        cost = np.array([term.ns[key] for key in keys if key in term.ns], dtype=np.int64)
+        starts = np.cumsum([0, *(key in term.ns for key in keys)])
+        fronts = Fronts(starts=starts, cost=cost, value=np.zeros_like(cost))  # a state that is not allowed has no point
+        found.append(_Table(scope=scope, fronts=fronts))
     return found
 
 
@@ -171,7 +173,7 @@ def _next(tables: Sequence[_Table], sizes: Mapping[str, int]) -> str:
 
 def _length(table: _Table) -> float:
     """Points per state on average."""
-    return len(table.fronts.cost) / (len(table.fronts.starts) - 1)
+    return max(1, len(table.fronts.cost)) / (len(table.fronts.starts) - 1)
 
 
 def _combined(left: _Table, right: _Table, sizes: Mapping[str, int], *, eliminated: str | None = None) -> _Table:

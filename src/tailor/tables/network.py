@@ -44,6 +44,9 @@ def graph_text(name: str, graph: GraphSummary, columns: int) -> str:
         reasons = [(g.name, str(g.width * g.channels_per_unit), *_shares(g, shares), g.pinned or "") for g in pinned]
         headers = ("pinned", ">channels", ">MACs", ">parameters", *measured, "reason")
         parts.append(table_text(headers, reasons, columns=columns))
+    if graph.branches:
+        told = [(b.name, percent(b.share), b.pinned or "can be removed", ", ".join(b.groups)) for b in graph.branches]
+        parts.append(table_text(("residual branch", ">MACs", "", "groups inside"), told, columns=columns))
     return "\n\n".join(parts)
 
 

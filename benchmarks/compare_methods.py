@@ -1,0 +1,165 @@
+"""All methods side by side on real networks: ResNet-20 and ResNet-56 on CIFAR-10 (JPEG images), on a CPU engine.
+
+    python benchmarks/compare_methods.py --data imagefolder:CIFAR10 \
+        --resnet20 resnet20-cifar10.safetensors --resnet56 resnet56-cifar10.safetensors
+
+ResNet-20: every method at 70 % of the dense latency, and six of them at 85 and 60 % with two seeds; ResNet-56: the six
+at 70 %. Residual streams are free, every run ends with the same short fine-tuning. Methods run as they are, save three:
+searches that train every structure see 2048 images (NetAdapt 1024 on ResNet-56), ABCPruner has 6 sources and 3 cycles
+for 10 and 15, MetaPruning's evolution 300 structures for 1000, and NetAdapt takes steps of 5 % on ResNet-56.
+
+It is one `tailor compare` per plan, in one folder (--runs): stop it at any time and start it again with the same
+command. The tables are written to benchmarks/results after every plan. For a dry run, limit the images
+(--train-images 512 --heldout-images 256 --test-images 256) and use another --runs folder; nothing is copied then.
+
+{COSTS}
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from environment import RESULTS
+from small_methods import Sizes, in_small
+from tailor.comparison import CompareRequest, Comparison, compare
+from tailor.comparison.writing import trade_figure, write_comparison
+from tailor.console import ConsoleReporter
+from tailor.methods import METHODS
+from tailor.models import load_model
+from tailor.pipeline import PruneRequest
+from tailor.records import Budget
+from tailor.report.style import save_figure
+from tailor.spec import Target
+from tailor.training import Data, load_data, recipe_named
+
+SIX = ("lacp", "halp", "sp-lamp", "netadapt", "l1", "uniform")
+EPOCHS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One comparison: these methods at these budgets, each with so many seeds."""
+
+    methods: Sequence[str]
+    budgets: Sequence[str]
+    seeds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """What is compared on one network; `name` is that of its results."""
+
+    name: str
+    model: str
+    plans: Sequence[Plan]
+    sizes: Sizes
+
+
+STUDIES = (
+    Study(
+        name="compare_resnet20",
+        model="tailor/resnet20-cifar10",
+        plans=(
+            Plan(methods=tuple(METHODS), budgets=("70%",), seeds=1),
+            Plan(methods=SIX, budgets=("85%", "60%"), seeds=2),
+        ),
+        sizes=Sizes(cycles=10, population=30, trained_cycles=3, trained_population=6, training_images=2048),
+    ),
+    Study(
+        name="compare_resnet56",
+        model="tailor/resnet56-cifar10",
+        plans=(Plan(methods=SIX, budgets=("70%",), seeds=1),),
+        sizes=Sizes(cycles=10, population=30, step=0.05, training_images=1024),
+    ),
+)
+
+
+def shared(study: Study, options: argparse.Namespace) -> PruneRequest:
+    """What all runs of a study have in common."""
+    model = load_model(study.model, weights=getattr(options, study.model.partition("/")[2].partition("-")[0]))
+    data = limited(load_data(options.data), options)
+    example = torch.randn(1, *data.input_shape, generator=torch.Generator().manual_seed(0))
+    return PruneRequest(
+        model=model,
+        model_spec=study.model,
+        example_inputs=example,
+        target=Target(engine=options.engine, threads=1, batch_size=1),
+        budget=Budget.parse("70%"),
+        data=data,
+        data_spec=options.data.partition(":")[0],
+        residual="free",
+        recipe=recipe_named("short", epochs=EPOCHS),
+        networks=options.probes,
+        out=options.runs / study.name,
+        command=shlex.join(["python", *sys.argv]),
+    )
+
+
+def limited(data: Data, options: argparse.Namespace) -> Data:
+    """The data, or a part of it for a dry run."""
+    data = data.limited(train=options.train_images, heldout=options.heldout_images)
+    if options.test_images is None:
+        return data
+    return replace(data, test=data.test.subset(torch.arange(options.test_images)))
+
+
+def comparisons(study: Study, options: argparse.Namespace) -> Iterator[Comparison]:
+    """Each plan's comparison, with all that came before it."""
+    asked, runs = shared(study, options), ()
+    wanted = None if options.methods is None else options.methods.split(",")
+    for plan in study.plans:
+        methods = [in_small(name, study.sizes) for name in plan.methods if wanted is None or name in wanted]
+        if not methods:
+            continue
+        request = CompareRequest(
+            shared=asked, methods=methods, budgets=[Budget.parse(text) for text in plan.budgets],
+            seeds=range(plan.seeds),
+        )
+        with ConsoleReporter() as console:
+            found = compare(request, console=console)
+        runs = (*runs, *found.runs)
+        yield replace(found, runs=runs)
+
+
+def publish(name: str, folder: Path, found: Comparison) -> None:
+    """Put the tables and the plot among the benchmark's results."""
+    RESULTS.mkdir(exist_ok=True)
+    for ending in ("json", "md"):
+        shutil.copyfile(folder / f"compare.{ending}", RESULTS / f"{name}.{ending}")
+    save_figure(trade_figure(found), RESULTS / f"{name}.svg")
+
+
+def main() -> None:
+    """Run the studies whose weights were given."""
+    description = (__doc__ or "").partition("\n\n")[0]
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", required=True, help="what `tailor prune --data` takes")
+    parser.add_argument("--resnet20", type=Path, help="weights of ResNet-20")
+    parser.add_argument("--resnet56", type=Path, help="weights of ResNet-56")
+    parser.add_argument("--engine", default="openvino")
+    parser.add_argument("--runs", type=Path, default=Path("runs/compare_methods"))
+    parser.add_argument("--methods", help="only these, for a dry run")
+    parser.add_argument("--probes", type=int, default=160, help="whole networks per profile")
+    for split in ("train", "heldout", "test"):
+        parser.add_argument(f"--{split}-images", type=int, help="for a dry run")
+    options = parser.parse_args()
+    dry = any((options.train_images, options.heldout_images, options.test_images, options.methods))
+    for study in STUDIES:
+        if getattr(options, study.model.partition("/")[2].partition("-")[0]) is None:
+            continue
+        for found in comparisons(study, options):
+            write_comparison(options.runs / study.name, found)
+            if not dry:
+                publish(study.name, options.runs / study.name, found)
+
+
+if __name__ == "__main__":
+    main()
