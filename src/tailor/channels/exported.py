@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +65,8 @@ def _export(model: nn.Module, inputs: Inputs, batch: int) -> Any:
     try:
         return export(model, inputs.args, dict(inputs.kwargs), dynamic_shapes=_by_name(model, shapes), strict=False)
     except Exception as error:  # the exporter raises types of its own at will
-        raise TraceError(f"torch.export refuses it: {first_words(error)}", value=type(model).__name__) from error
+        words = textwrap.shorten(first_words(error), 200, placeholder=" ...")
+        raise TraceError(f"torch.export refuses it: {words}", value=type(model).__name__) from error
 
 
 def _by_name(model: nn.Module, shapes: Inputs) -> dict[str, Any]:

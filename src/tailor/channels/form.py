@@ -31,14 +31,16 @@ def exported_form(model: nn.Module, inputs: Inputs, mixing: str, seed: int) -> G
     Raises:
         TraceError: the model cannot be exported, or its graph is not the same network; says why.
     """
-    program = program_of(model, inputs)
-    tensors = named_tensors(model)
-    _, run = watched(GraphNetwork(program, tensors).eval(), inputs, mixing, seed)
-    counted = {slot.path for group in groups_of(run.ledger) for slot in group.slots if slot.path.startswith(COUNTS)}
-    program = with_fixed_counts(program, frozenset(counted))
-    for batch, training in ((1, False), (3, False), (3, True)):
-        _compare(model, program, inputs, batch=batch, training=training)
-    return GraphNetwork(program, tensors)
+    with torch.inference_mode(False):
+        program = program_of(model, inputs)
+        tensors = named_tensors(model)
+        _, run = watched(GraphNetwork(program, tensors).eval(), inputs, mixing, seed)
+        slots = [slot for group in groups_of(run.ledger) for slot in group.slots]
+        counted = frozenset(slot.path for slot in slots if slot.path.startswith(f"{COUNTS}."))
+        program = with_fixed_counts(program, counted)
+        for batch, training in ((1, False), (3, False), (3, True)):
+            _compare(model, program, inputs, batch=batch, training=training)
+        return GraphNetwork(program, tensors)
 
 
 def _compare(model: nn.Module, program: Program, inputs: Inputs, *, batch: int, training: bool) -> None:
