@@ -40,7 +40,9 @@ def traced(name: str) -> tuple[nn.Module, Any, ChannelGraph]:
 def smaller(name: str, seed: int = 0) -> tuple[nn.Module, nn.Module, Any]:
     """The dense model, a random cut of it, and its example."""
     model, example, graph = traced(name)
-    return model, cut(model, graph, random_plan(graph, seed)), example
+    small = cut(model, graph, random_plan(graph, seed))
+    assert isinstance(small, GraphNetwork)
+    return model, small, example
 
 
 @pytest.fixture(params=sorted(COUNTED))
@@ -99,6 +101,7 @@ def test_another_image_size_is_refused_and_not_computed_wrongly() -> None:
 def test_a_step_of_training_moves_weights_and_statistics_as_the_model_does() -> None:
     model, example, graph = traced("he_resnet")
     one, other = copy.deepcopy(model).train(), copy.deepcopy(network_of(model, graph)).train()
+    assert isinstance(other, GraphNetwork)
     for network in (one, other):
         torch.manual_seed(3)
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
