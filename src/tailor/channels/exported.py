@@ -8,10 +8,12 @@ the export: `form` runs both in train mode and compares.
 from __future__ import annotations
 
 import inspect
+import io
 import logging
+import textwrap
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import torch
@@ -24,7 +26,7 @@ from tailor.channels.reading import Reader
 from tailor.errors import TraceError
 from tailor.program import COUNTS, Program
 
-__all__ = ["program_of"]
+__all__ = ["program_of", "unheard"]
 
 
 
@@ -39,7 +41,7 @@ def program_of(model: nn.Module, inputs: Inputs) -> Program:
     twin = duplicate(model, named_tensors(model))
     batch = max(2, inputs.batch_size)  # of a batch of one, the exporter would take the 1 for a constant
     given = Inputs(*(_repeated(part, inputs.batch_size, batch) for part in (inputs.args, dict(inputs.kwargs))))
-    with quiet(twin), _unheard():
+    with quiet(twin), unheard():
         exported = _export(twin, given, batch)
     return Reader(model, exported).program(given)
 
@@ -64,7 +66,8 @@ def _export(model: nn.Module, inputs: Inputs, batch: int) -> Any:
     try:
         return export(model, inputs.args, dict(inputs.kwargs), dynamic_shapes=_by_name(model, shapes), strict=False)
     except Exception as error:  # the exporter raises types of its own at will
-        raise TraceError(f"torch.export refuses it: {first_words(error)}", value=type(model).__name__) from error
+        words = textwrap.shorten(first_words(error), 200, placeholder=" ...")
+        raise TraceError(f"torch.export refuses it: {words}", value=type(model).__name__) from error
 
 
 def _by_name(model: nn.Module, shapes: Inputs) -> dict[str, Any]:
@@ -84,12 +87,12 @@ def _by_name(model: nn.Module, shapes: Inputs) -> dict[str, Any]:
 
 
 @contextmanager
-def _unheard() -> Iterator[None]:
-    """No warnings or log lines of the exporter on the user's terminal."""
+def unheard() -> Iterator[None]:
+    """No warnings, log lines or graphs of a failing exporter on the user's terminal."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

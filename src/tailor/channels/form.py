@@ -31,14 +31,23 @@ def exported_form(model: nn.Module, inputs: Inputs, mixing: str, seed: int) -> G
     Raises:
         TraceError: the model cannot be exported, or its graph is not the same network; says why.
     """
-    program = program_of(model, inputs)
-    tensors = named_tensors(model)
-    _, run = watched(GraphNetwork(program, tensors).eval(), inputs, mixing, seed)
-    counted = {slot.path for group in groups_of(run.ledger) for slot in group.slots if slot.path.startswith(COUNTS)}
-    program = with_fixed_counts(program, frozenset(counted))
-    for batch, training in ((1, False), (3, False), (3, True)):
-        _compare(model, program, inputs, batch=batch, training=training)
-    return GraphNetwork(program, tensors)
+    try:
+        with torch.inference_mode(False):
+            program = _settled(model, program_of(model, inputs), inputs, mixing, seed)
+            for batch, training in ((1, False), (3, False), (3, True)):
+                _compare(model, program, inputs, batch=batch, training=training)
+            return GraphNetwork(program, named_tensors(model))
+    except TraceError:
+        raise
+    except FORWARD_ERRORS as error:  # an unforeseen graph costs opportunities, never the trace
+        raise TraceError(f"its graph could not be read: {first_words(error)}", value=type(model).__name__) from error
+
+
+def _settled(model: nn.Module, program: Program, inputs: Inputs, mixing: str, seed: int) -> Program:
+    """The program with those counts that have counted channels in one run."""
+    _, run = watched(GraphNetwork(program, named_tensors(model)).eval(), inputs, mixing, seed)
+    slots = [slot for group in groups_of(run.ledger) for slot in group.slots]
+    return with_fixed_counts(program, frozenset(s.path for s in slots if s.path.startswith(f"{COUNTS}.")))
 
 
 def _compare(model: nn.Module, program: Program, inputs: Inputs, *, batch: int, training: bool) -> None:

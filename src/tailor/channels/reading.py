@@ -122,7 +122,7 @@ class Reader:
         name = node.target.overloadpacket.__name__
         known = bound(node.target, node.args, node.kwargs)
         names = [argument.name for argument in node.target._schema.arguments]
-        if name in _DROPOUTS:
+        if name.rstrip("_") in _DROPOUTS:
             arguments[names.index("train")] = {"training": True}
         elif name == "batch_norm" and not known["training"] and known["running_mean"] is not None:
             owner = self._states.get(known["running_mean"].name, "").rpartition(".")[0]

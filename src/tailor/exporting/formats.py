@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tailor.calling import output_tensors
+from tailor.channels.exported import unheard
 from tailor.engines.onnx_export import OnnxNetwork, export_onnx, quietly
 from tailor.engines.optional import required
 from tailor.errors import UnknownNameError
@@ -166,7 +167,7 @@ def _version() -> str:
 def _quiet(write: Callable[[Given], Written]) -> Callable[[Given], Written]:
     @functools.wraps(write)
     def written(given: Given) -> Written:
-        with quietly():
+        with quietly(), unheard():
             return write(given)
 
     return written

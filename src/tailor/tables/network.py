@@ -38,7 +38,7 @@ def graph_text(name: str, graph: GraphSummary, columns: int) -> str:
     if free:
         rows = [(*_sizes(g), *_shares(g, shares), "residual stream" if g.residual else "", _members(g)) for g in free]
         sizes = ("can be cut", ">channels", ">units", ">smallest", ">quantum")
-        headers = (*sizes, ">MACs", ">parameters", *measured, "", "made by -> members")
+        headers = (*sizes, ">MACs", ">parameters", *measured, "", "members: made by -> others")
         parts.append(table_text(headers, rows, columns=columns))
     if pinned:
         reasons = [(g.name, str(g.width * g.channels_per_unit), *_shares(g, shares), g.pinned or "") for g in pinned]
