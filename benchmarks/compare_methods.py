@@ -9,10 +9,8 @@ searches that train every structure see 2048 images (NetAdapt 1024 on ResNet-56)
 for 10 and 15, MetaPruning's evolution 300 structures for 1000, and NetAdapt takes steps of 5 % on ResNet-56.
 
 It is one `tailor compare` per plan, in one folder (--runs): stop it at any time and start it again with the same
-command. The tables are written to benchmarks/results after every plan. For a dry run, limit the images
-(--train-images 512 --heldout-images 256 --test-images 256) and use another --runs folder; nothing is copied then.
-
-{COSTS}
+command. The tables are written to benchmarks/results after every plan. --dry runs every method in minutes, on a few
+hundred images and with a handful of structures, to see that all of them work; nothing is copied then.
 """
 
 from __future__ import annotations
@@ -81,11 +79,17 @@ STUDIES = (
     ),
 )
 
+DRY = Sizes(
+    cycles=2, population=4, trained_cycles=1, trained_population=2, step=0.1, steps=5, structures=2, interval=1,
+    images=64, training_images=64,
+)
+
 
 def shared(study: Study, options: argparse.Namespace) -> PruneRequest:
     """What all runs of a study have in common."""
     model = load_model(study.model, weights=getattr(options, study.model.partition("/")[2].partition("-")[0]))
-    data = limited(load_data(options.data), options)
+    data = load_data(options.data)
+    data = few(data) if options.dry else data
     example = torch.randn(1, *data.input_shape, generator=torch.Generator().manual_seed(0))
     return PruneRequest(
         model=model,
@@ -96,33 +100,31 @@ def shared(study: Study, options: argparse.Namespace) -> PruneRequest:
         data=data,
         data_spec=options.data.partition(":")[0],
         residual="free",
-        recipe=recipe_named("short", epochs=EPOCHS),
-        networks=options.probes,
+        recipe=recipe_named("short", epochs=1 if options.dry else EPOCHS),
+        networks=24 if options.dry else 160,
+        protocol="quick" if options.dry else "default",
         out=options.runs / study.name,
         command=shlex.join(["python", *sys.argv]),
     )
 
 
-def limited(data: Data, options: argparse.Namespace) -> Data:
-    """The data, or a part of it for a dry run."""
-    data = data.limited(train=options.train_images, heldout=options.heldout_images)
-    if options.test_images is None:
-        return data
-    return replace(data, test=data.test.subset(torch.arange(options.test_images)))
+def few(data: Data) -> Data:
+    """A part of the data for a dry run."""
+    data = data.limited(train=256, heldout=64)
+    return replace(data, test=data.test.subset(torch.arange(min(128, data.count("test")))))
 
 
 def comparisons(study: Study, options: argparse.Namespace) -> Iterator[Comparison]:
     """Each plan's comparison, with all that came before it."""
     asked, runs = shared(study, options), ()
     wanted = None if options.methods is None else options.methods.split(",")
+    sizes = DRY if options.dry else study.sizes
     for plan in study.plans:
-        methods = [in_small(name, study.sizes) for name in plan.methods if wanted is None or name in wanted]
+        methods = [in_small(name, sizes) for name in plan.methods if wanted is None or name in wanted]
         if not methods:
             continue
-        request = CompareRequest(
-            shared=asked, methods=methods, budgets=[Budget.parse(text) for text in plan.budgets],
-            seeds=range(plan.seeds),
-        )
+        budgets = [Budget.parse(text) for text in plan.budgets]
+        request = CompareRequest(shared=asked, methods=methods, budgets=budgets, seeds=range(plan.seeds))
         with ConsoleReporter() as console:
             found = compare(request, console=console)
         runs = (*runs, *found.runs)
@@ -146,18 +148,15 @@ def main() -> None:
     parser.add_argument("--resnet56", type=Path, help="weights of ResNet-56")
     parser.add_argument("--engine", default="openvino")
     parser.add_argument("--runs", type=Path, default=Path("runs/compare_methods"))
-    parser.add_argument("--methods", help="only these, for a dry run")
-    parser.add_argument("--probes", type=int, default=160, help="whole networks per profile")
-    for split in ("train", "heldout", "test"):
-        parser.add_argument(f"--{split}-images", type=int, help="for a dry run")
+    parser.add_argument("--methods", help="only these, with commas; nothing is copied then")
+    parser.add_argument("--dry", action="store_true", help="see that every method works")
     options = parser.parse_args()
-    dry = any((options.train_images, options.heldout_images, options.test_images, options.methods))
     for study in STUDIES:
         if getattr(options, study.model.partition("/")[2].partition("-")[0]) is None:
             continue
         for found in comparisons(study, options):
             write_comparison(options.runs / study.name, found)
-            if not dry:
+            if not options.dry and options.methods is None:
                 publish(study.name, options.runs / study.name, found)
 
 
