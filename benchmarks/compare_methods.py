@@ -4,9 +4,16 @@
         --resnet20 resnet20-cifar10.safetensors --resnet56 resnet56-cifar10.safetensors
 
 ResNet-20: every method at 70 % of the dense latency, and six of them at 85 and 60 % with two seeds; ResNet-56: the six
-at 70 %. Residual streams are free, every run ends with the same short fine-tuning. Methods run as they are, save three:
-searches that train every structure see 2048 images (NetAdapt 1024 on ResNet-56), ABCPruner has 6 sources and 3 cycles
-for 10 and 15, MetaPruning's evolution 300 structures for 1000, and NetAdapt takes steps of 5 % on ResNet-56.
+at 70 %. Residual streams are free, every run ends with the same short fine-tuning. The methods are their recipes, made
+smaller alike so that all of it takes about three hours on two cores: 512 images instead of 1024 judge a structure, two
+steps of pruning while training are 20 iterations apart instead of 40, short trainings see 2048 images (1024 on
+ResNet-56), NetAdapt reduces by 5 % of the latency per iteration (10 % on ResNet-56), MetaPruning's evolution has 300
+structures for 1000, ABCPruner 6 sources and 3 cycles for 10 and 15.
+
+How the time divides, from what one structure, one iteration and one epoch cost each network (an estimate, for a whole
+run has not been timed yet): 46 runs that measure finalists and verify in fresh processes 1.1 h, fine-tuning 0.9 h,
+NetAdapt 0.5 h, populations (lacp, eagleeye, metapruning-evolution, bayesian, abcpruner, random) 0.4 h, pruning while
+training (halp, smcp) 0.3 h, two profiles 0.2 h; the others compute their answer in seconds.
 
 It is one `tailor compare` per plan, in one folder (--runs): stop it at any time and start it again with the same
 command. The tables are written to benchmarks/results after every plan. --dry runs every method in minutes, on a few
@@ -39,7 +46,7 @@ from tailor.spec import Target
 from tailor.training import Data, load_data, recipe_named
 
 SIX = ("lacp", "halp", "sp-lamp", "netadapt", "l1", "uniform")
-EPOCHS = 2
+EPOCHS = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +76,16 @@ STUDIES = (
             Plan(methods=tuple(METHODS), budgets=("70%",), seeds=1),
             Plan(methods=SIX, budgets=("85%", "60%"), seeds=2),
         ),
-        sizes=Sizes(cycles=10, population=30, trained_cycles=3, trained_population=6, training_images=2048),
+        sizes=Sizes(
+            cycles=10, population=30, trained_cycles=3, trained_population=6, step=0.05, interval=20, images=512,
+            training_images=2048,
+        ),
     ),
     Study(
         name="compare_resnet56",
         model="tailor/resnet56-cifar10",
         plans=(Plan(methods=SIX, budgets=("70%",), seeds=1),),
-        sizes=Sizes(cycles=10, population=30, step=0.05, training_images=1024),
+        sizes=Sizes(cycles=10, population=30, step=0.1, interval=20, images=512, training_images=1024),
     ),
 )
 
