@@ -7,6 +7,7 @@ that the truth is read off the modules of the cut network. `benchmarks/method_bu
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from tailor.importance import Calibration, Observed, Ranking, importance_named, 
 from tailor.importance.branches import valued_branches
 from tailor.latency.factors import Factors, factors_of
 from tailor.methods import METHODS, Ground, Method, candidate_widths, method_named, resized, strategy_of
+from tailor.methods.counting import Counts
 from tailor.models import load_model
 from tailor.records import Estimate
 from tailor.search import SearchProblem, run_search
@@ -195,3 +197,13 @@ def test_every_method_reaches_its_budget(name: str, scene: Scene) -> None:
     assert latency.truth(small) > 0.3 * latency.truth(scene.model)  # no more than was asked, by far
     with torch.no_grad():
         assert small(scene.x).isfinite().all()
+
+
+def test_counting_by_arrays_is_counting_layer_by_layer(scene: Scene) -> None:
+    graph, counts, draw = scene.graph, Counts(scene.graph), random.Random(0)
+    for _ in range(5):
+        widths = Widths({g.name: draw.choice([w for w in range(1, g.width + 1) if g.allows(w)]) for g in graph.groups})
+        gone = {group: 0 for branch in graph.removable if draw.random() < 0.3 for group in branch.groups}
+        for each in (widths, widths.but(gone)):
+            assert counts.macs(each) == graph.macs(each)
+            assert counts.channels(each) == graph.channels(each)
