@@ -4,23 +4,26 @@
         --resnet20 resnet20-cifar10.safetensors --resnet56 resnet56-cifar10.safetensors
 
 ResNet-20: every method at 70 % of the dense latency, and six of them at 85 and 60 % with two seeds; ResNet-56: the six
-at 70 %. Residual streams are free, every run ends with the same short fine-tuning. Methods run as they are, save three:
-searches that train every structure see 2048 images (NetAdapt 1024 on ResNet-56), ABCPruner has 6 sources and 3 cycles
-for 10 and 15, MetaPruning's evolution 300 structures for 1000, and NetAdapt takes steps of 5 % on ResNet-56.
+at 70 %. Residual streams are free, every run ends with the same short fine-tuning. The methods are their recipes, made
+smaller alike so that all of it takes about three hours on two cores: 512 images instead of 1024 judge a structure, two
+steps of pruning while training are 20 iterations apart instead of 40, short trainings see 2048 images (1024 on
+ResNet-56), NetAdapt reduces by 5 % of the latency per iteration (10 % on ResNet-56), MetaPruning's evolution has 300
+structures for 1000, ABCPruner 6 sources and 3 cycles for 10 and 15.
+
+How the time divides, from what one structure, one iteration and one epoch cost each network (an estimate, for a whole
+run has not been timed yet): 46 runs that measure finalists and verify in fresh processes 1.1 h, fine-tuning 0.9 h,
+NetAdapt 0.5 h, populations (lacp, eagleeye, metapruning-evolution, bayesian, abcpruner, random) 0.4 h, pruning while
+training (halp, smcp) 0.3 h, two profiles 0.2 h; the others compute their answer in seconds.
 
 It is one `tailor compare` per plan, in one folder (--runs): stop it at any time and start it again with the same
-command. The tables are written to benchmarks/results after every plan. For a dry run, limit the images
-(--train-images 512 --heldout-images 256 --test-images 256) and use another --runs folder; nothing is copied then.
-
-{COSTS}
+command. The tables are written to benchmarks/results after every plan. --dry runs every method in minutes, on a few
+hundred images and with a handful of structures, to see that all of them work; nothing is copied then.
 """
 
 from __future__ import annotations
 
 import argparse
-import shlex
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,7 +44,8 @@ from tailor.spec import Target
 from tailor.training import Data, load_data, recipe_named
 
 SIX = ("lacp", "halp", "sp-lamp", "netadapt", "l1", "uniform")
-EPOCHS = 2
+EPOCHS = 1
+COMMAND = "python benchmarks/compare_methods.py --data imagefolder:CIFAR10 --resnet20 FILE --resnet56 FILE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,21 +75,30 @@ STUDIES = (
             Plan(methods=tuple(METHODS), budgets=("70%",), seeds=1),
             Plan(methods=SIX, budgets=("85%", "60%"), seeds=2),
         ),
-        sizes=Sizes(cycles=10, population=30, trained_cycles=3, trained_population=6, training_images=2048),
+        sizes=Sizes(
+            cycles=10, population=30, trained_cycles=3, trained_population=6, step=0.05, interval=20, images=512,
+            training_images=2048,
+        ),
     ),
     Study(
         name="compare_resnet56",
         model="tailor/resnet56-cifar10",
         plans=(Plan(methods=SIX, budgets=("70%",), seeds=1),),
-        sizes=Sizes(cycles=10, population=30, step=0.05, training_images=1024),
+        sizes=Sizes(cycles=10, population=30, step=0.1, interval=20, images=512, training_images=1024),
     ),
+)
+
+DRY = Sizes(
+    cycles=2, population=4, trained_cycles=1, trained_population=2, step=0.1, steps=5, structures=2, interval=1,
+    images=64, training_images=64,
 )
 
 
 def shared(study: Study, options: argparse.Namespace) -> PruneRequest:
     """What all runs of a study have in common."""
     model = load_model(study.model, weights=getattr(options, study.model.partition("/")[2].partition("-")[0]))
-    data = limited(load_data(options.data), options)
+    data = load_data(options.data)
+    data = few(data) if options.dry else data
     example = torch.randn(1, *data.input_shape, generator=torch.Generator().manual_seed(0))
     return PruneRequest(
         model=model,
@@ -96,33 +109,31 @@ def shared(study: Study, options: argparse.Namespace) -> PruneRequest:
         data=data,
         data_spec=options.data.partition(":")[0],
         residual="free",
-        recipe=recipe_named("short", epochs=EPOCHS),
-        networks=options.probes,
+        recipe=recipe_named("short", epochs=1 if options.dry else EPOCHS),
+        networks=24 if options.dry else 160,
+        protocol="quick" if options.dry else "default",
         out=options.runs / study.name,
-        command=shlex.join(["python", *sys.argv]),
+        command=COMMAND,
     )
 
 
-def limited(data: Data, options: argparse.Namespace) -> Data:
-    """The data, or a part of it for a dry run."""
-    data = data.limited(train=options.train_images, heldout=options.heldout_images)
-    if options.test_images is None:
-        return data
-    return replace(data, test=data.test.subset(torch.arange(options.test_images)))
+def few(data: Data) -> Data:
+    """A part of the data for a dry run."""
+    data = data.limited(train=256, heldout=64)
+    return replace(data, test=data.test.subset(torch.arange(min(128, data.count("test")))))
 
 
 def comparisons(study: Study, options: argparse.Namespace) -> Iterator[Comparison]:
     """Each plan's comparison, with all that came before it."""
     asked, runs = shared(study, options), ()
     wanted = None if options.methods is None else options.methods.split(",")
+    sizes = DRY if options.dry else study.sizes
     for plan in study.plans:
-        methods = [in_small(name, study.sizes) for name in plan.methods if wanted is None or name in wanted]
+        methods = [in_small(name, sizes) for name in plan.methods if wanted is None or name in wanted]
         if not methods:
             continue
-        request = CompareRequest(
-            shared=asked, methods=methods, budgets=[Budget.parse(text) for text in plan.budgets],
-            seeds=range(plan.seeds),
-        )
+        budgets = [Budget.parse(text) for text in plan.budgets]
+        request = CompareRequest(shared=asked, methods=methods, budgets=budgets, seeds=range(plan.seeds))
         with ConsoleReporter() as console:
             found = compare(request, console=console)
         runs = (*runs, *found.runs)
@@ -146,18 +157,15 @@ def main() -> None:
     parser.add_argument("--resnet56", type=Path, help="weights of ResNet-56")
     parser.add_argument("--engine", default="openvino")
     parser.add_argument("--runs", type=Path, default=Path("runs/compare_methods"))
-    parser.add_argument("--methods", help="only these, for a dry run")
-    parser.add_argument("--probes", type=int, default=160, help="whole networks per profile")
-    for split in ("train", "heldout", "test"):
-        parser.add_argument(f"--{split}-images", type=int, help="for a dry run")
+    parser.add_argument("--methods", help="only these, with commas; nothing is copied then")
+    parser.add_argument("--dry", action="store_true", help="see that every method works")
     options = parser.parse_args()
-    dry = any((options.train_images, options.heldout_images, options.test_images, options.methods))
     for study in STUDIES:
         if getattr(options, study.model.partition("/")[2].partition("-")[0]) is None:
             continue
         for found in comparisons(study, options):
             write_comparison(options.runs / study.name, found)
-            if not dry:
+            if not options.dry and options.methods is None:
                 publish(study.name, options.runs / study.name, found)
 
 

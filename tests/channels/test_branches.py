@@ -113,7 +113,7 @@ def test_the_cut_network_is_the_dense_one_whose_branches_say_zero(name: str) -> 
     assert graph.removable
     assert not [branch.pinned for branch in graph.branches if branch.pinned]
     every = list(graph.removable)
-    for seed, lost in enumerate((every, every[::2], every[1::3])):
+    for seed, lost in enumerate((every, every[1::2])):
         plan = without(graph, random_plan(graph, seed), lost)
         twin, inputs = doubled(model, x, seed)
         want, have = (call(net, inputs)[0] for net in (silenced(twin, graph, plan, NETWORKS[name][2]),

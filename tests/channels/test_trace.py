@@ -264,3 +264,10 @@ def test_channels_picked_by_position_are_pinned_whatever_the_seed(seed: int) -> 
     graph = trace(PicksByPosition(), torch.randn(1, 3, 8, 8), form="module", seed=seed)
     assert graph["first"].pinned is not None
     assert graph["second"].pinned is None
+
+
+def test_a_bound_that_contradicts_a_pin_is_refused() -> None:
+    model, example = SITUATIONS["plain_chain"].model_and_input
+    with pytest.raises(InvalidOptionError, match="group 'a' is pinned at its width of 8, below the min_width of 12"):
+        trace(model, example, pin=("a",), min_width=12)
+    assert trace(model, example, pin=("a",), min_width=8)["a"].pinned == "pinned by request (a)"

@@ -42,8 +42,8 @@ def blocks() -> nn.Module:
 def test_branches_are_removed_and_the_result_is_saved_and_verified(tmp_path: Path) -> None:
     data = request(tmp_path / "x").data.limited(train=256, heldout=64)
     asked = request(
-        tmp_path / "run", model=blocks(), method="mdp", cycles=None, population=2, min_width=96, data=data,
-        recipe=recipe_named("none"), budget=Budget.parse("70%"),
+        tmp_path / "run", model=blocks(), method="mdp", cycles=None, population=1, min_width=96, data=data,
+        recipe=recipe_named("none"), budget=Budget.parse("70%"), networks=8, protocol="quick",
     )
     result = prune(asked, console=SilentReporter())
     removed = [group for group, width in result.widths.items() if not width]

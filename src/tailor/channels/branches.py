@@ -151,7 +151,8 @@ class _Finder:
     def _tensors(self, modules: set[str]) -> tuple[set[str], bool]:
         """State-dict keys of what these modules own, and whether anything else owns some of it too."""
         named = named_tensors(self.model)
-        inside, outside = set(), set()
+        inside: set[int] = set()
+        outside: set[int] = set()
         for name, module in self.model.named_modules(remove_duplicate=False):
             owned = {id(t) for t in (*module._parameters.values(), *module._buffers.values()) if t is not None}
             (inside if any(_under(name, gone) for gone in modules) else outside).update(owned)

@@ -43,6 +43,8 @@ def certified(graph: ChannelGraph, proof: Proof, seed: int, *, thorough: bool) -
 
 def certified_branches(graph: ChannelGraph, stand: Stressed) -> ChannelGraph:
     """The graph with every branch pinned whose removal breaks the law, alone or together with the others."""
+    if not graph.removable:
+        return graph
     proof = Proof(stand, graph)
 
     def without(names: Sequence[str]) -> Finding:

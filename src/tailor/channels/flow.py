@@ -73,22 +73,17 @@ def followed(model: nn.Module, inputs: Inputs) -> Run:
     return flow.run
 
 
-class _Mode(TorchDispatchMode):
+class _Flow(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.run = Run([], [], [])
+        self.made: MutableMapping[Tensor, int] = WeakTensorKeyDictionary()
+        self._open: list[int] = []
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """Nobody compiles through this mode, and guarding against it imports a compiler."""
         return False
-
-
-class _Flow(_Mode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.run = Run([], [], [])
-        self.made: MutableMapping[Tensor, int] = WeakTensorKeyDictionary()
-        self._open: list[int] = []
 
     def watch(self, module: nn.Module) -> list[Any]:
         """Hooks that note where the module's calls begin and end."""
@@ -123,13 +118,18 @@ class _Flow(_Mode):
         return out
 
 
-class WithoutBranches(_Mode):
+class WithoutBranches(TorchDispatchMode):
     """While it lasts, operands of the run's additions are zero: {number of the addition: operand}."""
 
     def __init__(self, masked: Mapping[int, int]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._masked = masked
         self._additions = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nobody compiles through this mode, and guarding against it imports a compiler."""
+        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if _adds(func, args):

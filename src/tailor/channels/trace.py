@@ -31,6 +31,8 @@ __all__ = ["cut", "full_plan", "trace"]
 
 Pin = str | type[nn.Module]
 
+_BY_REQUEST = "pinned by request"
+
 
 def trace(
     model: nn.Module,
@@ -63,7 +65,8 @@ def trace(
 
     Raises:
         TraceError: the model refused the example inputs.
-        InvalidOptionError: bounds below 1, or an unknown `mixing` or `form`.
+        InvalidOptionError: bounds below 1, or above the width of a group that is pinned; or an unknown `mixing` or
+            `form`.
     """
     if min_width < 1 or quantum < 1:
         raise InvalidOptionError("min_width and quantum must be at least 1", value=(min_width, quantum))
@@ -165,7 +168,7 @@ def _requested(model: nn.Module, pins: Sequence[Pin]) -> dict[str, str]:
         if isinstance(pin, str) and not names:
             raise UnknownNameError(f"no module is named {pin!r}, so it cannot be pinned", value=pin)
         text = pin if isinstance(pin, str) else pin.__name__
-        pinned |= dict.fromkeys(names, f"pinned by request ({text})")
+        pinned |= dict.fromkeys(names, f"{_BY_REQUEST} ({text})")
     return pinned
 
 
@@ -191,4 +194,16 @@ def _explained(graph: ChannelGraph, why: str) -> ChannelGraph:
 
 
 def _with_bounds(graph: ChannelGraph, min_width: int, quantum: int) -> ChannelGraph:
+    """Bounds hold for what is cut; a group that was pinned below the bound is asked for two things at once.
+
+    Raises:
+        InvalidOptionError: naming such a group.
+    """
+    for group in graph.pinned:
+        if group.width < min_width and str(group.pinned).startswith(_BY_REQUEST):
+            raise InvalidOptionError(
+                f"group {group.name!r} is pinned at its width of {group.width}, below the min_width of {min_width}; "
+                "leave out one of the two",
+                value=group.name,
+            )
     return replace_groups(graph, [replace(g, min_width=min_width, quantum=quantum) for g in graph.groups])

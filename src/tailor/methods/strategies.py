@@ -9,6 +9,7 @@ from typing import Protocol
 from tailor.errors import InvalidOptionError
 from tailor.latency.factors import Factors
 from tailor.latency.frozen import FrozenModel
+from tailor.methods.counting import Counts
 from tailor.methods.recipe import Method, SearchConfig
 from tailor.protocols import Strategy
 from tailor.search import (
@@ -92,8 +93,8 @@ def solved_by(config: SearchConfig, solver: str) -> SearchConfig:
 
 
 def _greedy(config: GreedyConfig, space: SearchSpace, ground: Ground, seed: int) -> Strategy:
-    graph = ground.graph
-    prices: Mapping[str, Callable[[Widths], float]] = {"channels": graph.channels, "macs": graph.macs}
+    counts = Counts(ground.graph)
+    prices: Mapping[str, Callable[[Widths], float]] = {"channels": counts.channels, "macs": counts.macs}
     return Greedy(space, ground.values, prices[config.price], named=config.price)
 
 

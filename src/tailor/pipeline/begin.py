@@ -49,6 +49,13 @@ def begin(request: PruneRequest, console: Reporter) -> Line:
         reasons = sorted({group.pinned or "" for group in graph.pinned})
         found = "; ".join(reasons) if reasons else "it has no convolution or linear layer that can be followed"
         raise NothingToPruneError(f"nothing in this model can be pruned: {found}", value=len(graph.groups))
+    if not graph.removable and all(group.smallest == group.width for group in graph.prunable):
+        widest = max(group.width for group in graph.prunable)
+        raise NothingToPruneError(
+            f"a min_width of {request.min_width} and a quantum of {request.quantum} leave every group its dense width "
+            f"(the widest has {widest}); ask for less",
+            value=request.min_width,
+        )
     dense_macs = graph.macs(graph.dense_widths)
     if method.depth:
         console.say(f"{len(graph.removable)} of {len(graph.branches)} residual branches can be removed as a whole")
