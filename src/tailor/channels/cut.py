@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from tailor.channels.copying import duplicate, named_tensors
+from tailor.channels.entrance import admitted
 from tailor.errors import CutError
 from tailor.spec import ChannelGraph, KeepPlan
 
@@ -44,6 +45,7 @@ def build(model: nn.Module, graph: ChannelGraph, plan: KeepPlan) -> nn.Module:
     Raises:
         CutError: the plan is another graph's, or breaks a pin, a bound or a quantum; or the model is another.
     """
+    model = admitted(model)
     graph.check_plan(plan)
     return assemble(model, shortened_tensors(model, graph, kept_positions(graph, plan)))
 

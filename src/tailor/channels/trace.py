@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from torch import nn
 
-from tailor.calling import Inputs, as_inputs
+from tailor.calling import Inputs, as_inputs, output_tensors
 from tailor.channels.certify import blame, certified
 from tailor.channels.cut import build
+from tailor.channels.entrance import admitted, refuse_quantised
 from tailor.channels.grouping import groups_of
 from tailor.channels.identity import module_name
 from tailor.channels.layers import layers_of
@@ -20,7 +21,7 @@ from tailor.channels.proof import Proof
 from tailor.channels.run import Run
 from tailor.channels.stress import exact, stressed
 from tailor.channels.witness import Watchman
-from tailor.errors import InvalidOptionError, UnknownNameError
+from tailor.errors import InvalidOptionError, TraceError, UnknownNameError
 from tailor.spec import ChannelGraph, ChannelGroup, KeepPlan, TensorSpec, replace_groups
 
 __all__ = ["cut", "full_plan", "trace"]
@@ -41,7 +42,7 @@ def trace(
     """Find which channels of a model live or die together, and which may not be cut and why.
 
     A copy of the model is run once on inputs like `example_inputs` (a tensor, a tuple, or a dict of keyword inputs);
-    the model itself is left as it was. Every group is then cut on that copy and compared with the masked dense
+    the model itself is left as it was; DataParallel and torch.compile are taken off, with a warning. Every group is then cut on that copy and compared with the masked dense
     network; what fails is pinned.
 
     Args:
@@ -52,13 +53,14 @@ def trace(
         seed: seeds the random copies and inputs of the check.
 
     Raises:
-        TraceError: the model refused the example inputs.
+        TraceError: the model refused the example inputs, or cannot be traced at all; says why.
         InvalidOptionError: bounds below 1, or an unknown `mixing`.
     """
     if min_width < 1 or quantum < 1:
         raise InvalidOptionError("min_width and quantum must be at least 1", value=(min_width, quantum))
     if mixing not in ("pin", "cut"):
         raise InvalidOptionError(f'mixing is "pin" or "cut", not {mixing!r}', value=mixing)
+    model = admitted(model)
     inputs = as_inputs(example_inputs)
     runs: list[Run] = []
 
@@ -69,7 +71,12 @@ def trace(
     stand = stressed(model, inputs, seed, watch)
     run = runs[-1]
     run.pin_outputs(stand.output)
+    if not run.ledger.selects and not any(tensor.numel() for tensor in output_tensors(stand.output)):
+        raise TraceError("the model answers with empty tensors, so no cut could be proven", value=stand.output)
+    run.pin_undecided()
     groups = groups_of(run.ledger)
+    if not groups:
+        refuse_quantised(model)
     layers = layers_of(run.layers, groups, inputs.batch_size)
     graph = ChannelGraph(groups=groups, layers=layers, tensors=_tensors(model), example=example_inputs)
     graph = _with_bounds(_with_pins(graph, model, pin), min_width, quantum)
@@ -89,6 +96,7 @@ def cut(
         CutError: the plan does not fit the graph, or the graph not the model.
         ProofError: the law does not hold; names the groups to blame.
     """
+    model = admitted(model)
     small = build(model, graph, plan)
     inputs = as_inputs(graph.example if example_inputs is None else example_inputs)
     proof = _proof(model, graph, inputs, seed)

@@ -14,11 +14,17 @@ from torch import Tensor
 from tailor.channels.identity import slim, solid, varies
 from tailor.channels.rules.call import Call, Follower, Rule, input_channels, tensors_in
 
-__all__ = ["PICKS", "SELECTION"]
+__all__ = ["DRAWS", "PICKS", "SELECTION"]
 
 PICKS = frozenset(
     """topk sort argsort nonzero masked_select nms argmax argmin bincount unique unique2 _unique2 unique_dim
     unique_consecutive searchsorted bucketize _local_scalar_dense item kthvalue median mode multinomial""".split()
+)
+
+DRAWS = frozenset(
+    """rand randn randint randperm rand_like randn_like randint_like bernoulli bernoulli_ uniform_ normal_ random_
+    exponential_ log_normal_ cauchy_ geometric_ poisson native_dropout dropout alpha_dropout feature_dropout normal
+    rrelu_with_noise""".split()
 )
 
 
@@ -100,13 +106,11 @@ def _same_shape(run: Follower, call: Call) -> None:
         run.ledger.pin(run.tracks(x), f"memory reinterpreted by {call.name}")
 
 
-_DRAWS = """rand_like randn_like randint_like bernoulli bernoulli_ uniform_ normal_ random_ exponential_ log_normal_
-    cauchy_ geometric_ poisson native_dropout dropout alpha_dropout feature_dropout normal rrelu_with_noise"""
 _REGIONS = "roi_align roi_pool grid_sampler_2d grid_sampler_3d"
 
 SELECTION: dict[str, Rule] = {
     **dict.fromkeys(PICKS, _pick),
-    **dict.fromkeys(_DRAWS.split(), _draw),
+    **dict.fromkeys(DRAWS, _draw),
     **dict.fromkeys(_REGIONS.split(), _regions),
     "index": _index,
     **dict.fromkeys(("index_put", "index_put_", "_index_put_impl_"), _put),
