@@ -1,4 +1,4 @@
-"""Which modules can be traced at all: wrappers are taken off and said, what cannot be cut is refused with the way out."""
+"""Which modules can be traced: wrappers are taken off and said; what cannot be cut is refused, with the way out."""
 
 from __future__ import annotations
 

@@ -35,7 +35,8 @@ def _signature(func: Any) -> tuple[list[str], dict[str, Any]]:
 def _bound(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
     """All arguments by name."""
     names, defaults = _signature(func)
-    return defaults | dict(zip(names, args, strict=False)) | kwargs
+    bound: dict[str, Any] = defaults | dict(zip(names, args, strict=False)) | kwargs
+    return bound
 
 
 @functools.cache
@@ -46,7 +47,7 @@ def _composite(func: Any) -> bool:
 def _python_dice() -> tuple[int, int]:
     """Moves when Python or numpy draws a random number."""
     keys = np.random.get_state()
-    return hash(random.getstate()), hash((keys[1].tobytes(), keys[2]))  # type: ignore[union-attr, index]
+    return hash(random.getstate()), hash((keys[1].tobytes(), keys[2]))  # type: ignore[index]
 
 
 class Run(TorchDispatchMode):
@@ -59,7 +60,8 @@ class Run(TorchDispatchMode):
         self.layers: list[LayerCall] = []
         self._calls: Counter[str] = Counter()
         self._reads = self._late = self._rolled = False
-        self._untracked: MutableMapping[Tensor, bool] = WeakTensorKeyDictionary()  # of the network, and nobody's channels
+        # Computed by the network, but nobody's channels.
+        self._untracked: MutableMapping[Tensor, bool] = WeakTensorKeyDictionary()
         self._dice: tuple[int, int] | None = None
         named = named_tensors(model)
         self._shapes = {path: tuple(tensor.shape) for path, tensor in named.items()}
@@ -76,12 +78,12 @@ class Run(TorchDispatchMode):
 
     def __enter__(self) -> Run:
         self._dice = self._dice or _python_dice()
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._rolled = self._rolled or self._dice != _python_dice()
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -42,8 +42,8 @@ def trace(
     """Find which channels of a model live or die together, and which may not be cut and why.
 
     A copy of the model is run once on inputs like `example_inputs` (a tensor, a tuple, or a dict of keyword inputs);
-    the model itself is left as it was; DataParallel and torch.compile are taken off, with a warning. Every group is then cut on that copy and compared with the masked dense
-    network; what fails is pinned.
+    the model itself is left as it was; DataParallel and torch.compile are taken off, with a warning. Every group is
+    then cut on that copy and compared with the masked dense network; what fails is pinned.
 
     Args:
         pin: module names (with wildcards) or module types whose output channels must stay.

@@ -17,14 +17,21 @@ from tailor.channels.rules.call import Call, Follower, Rule, input_channels, ten
 __all__ = ["DRAWS", "PICKS", "SELECTION"]
 
 PICKS = frozenset(
-    """topk sort argsort nonzero masked_select nms argmax argmin bincount unique unique2 _unique2 unique_dim
-    unique_consecutive searchsorted bucketize _local_scalar_dense item kthvalue median mode multinomial""".split()
+    {
+        "topk", "sort", "argsort", "nonzero", "masked_select", "nms",
+        "argmax", "argmin", "bincount", "unique", "unique2", "_unique2",
+        "unique_dim", "unique_consecutive", "searchsorted", "bucketize", "_local_scalar_dense", "item",
+        "kthvalue", "median", "mode", "multinomial",
+    }
 )
 
 DRAWS = frozenset(
-    """rand randn randint randperm rand_like randn_like randint_like bernoulli bernoulli_ uniform_ normal_ random_
-    exponential_ log_normal_ cauchy_ geometric_ poisson native_dropout dropout alpha_dropout feature_dropout normal
-    rrelu_with_noise""".split()
+    {
+        "rand", "randn", "randint", "randperm", "rand_like", "randn_like",
+        "randint_like", "bernoulli", "bernoulli_", "uniform_", "normal_", "random_",
+        "exponential_", "log_normal_", "cauchy_", "geometric_", "poisson", "native_dropout",
+        "dropout", "alpha_dropout", "feature_dropout", "normal", "rrelu_with_noise",
+    }
 )
 
 
@@ -49,7 +56,8 @@ def _index(run: Follower, call: Call) -> None:
     tracks = run.tracks(x)
     along = [track for track in tracks if any(varies(track, dim) for dim in read)]
     run.ledger.pin(along, "elements are picked by their place (index)")
-    run.follow(call.out, tuple(slim(call.func(track, at_hand)) for track in tracks if not any(track is t for t in along)))
+    free = [track for track in tracks if not any(track is other for other in along)]
+    run.follow(call.out, tuple(slim(call.func(track, at_hand)) for track in free))
     for index in given:
         run.ledger.pin(run.tracks(index), "a table of positions")
 
