@@ -102,7 +102,8 @@ NETWORKS: tuple[str, ...] = (
     *(f"torchvision/{name}" for name in (*_CLASSIFICATION.split(), *_SEGMENTATION.split(), *_DETECTION.split())),
     *(f"timm/{name}" for names in _TIMM.values() for name in names.split()),
 )
-_SIZES = {"inception_v3": 128, "maxvit_t": 224, "alexnet": 128, "ssd300_vgg16": 300, "ssdlite320_mobilenet_v3_large": 320}
+_SIZES = {"inception_v3": 128, "maxvit_t": 224, "alexnet": 128, "ssd300_vgg16": 300}
+_SIZES["ssdlite320_mobilenet_v3_large"] = 320
 
 
 def family(name: str) -> str:
@@ -115,7 +116,7 @@ def family(name: str) -> str:
 
 
 def network_and_inputs(name: str) -> tuple[nn.Module, tuple[Any, ...]]:
-    """A network in eval mode with random weights, the same ones each time, and the images it takes (two; detectors one)."""
+    """A network in eval mode with random weights, the same ones each time, and images it takes."""
     torch.manual_seed(0)
     library, _, short = name.partition("/")
     if library == "timm":
@@ -123,10 +124,12 @@ def network_and_inputs(name: str) -> tuple[nn.Module, tuple[Any, ...]]:
     kind, size = family(name), _SIZES.get(short, SIZE)
     if kind == "detection":
         small = {} if short.startswith("ssd") else {"min_size": 128, "max_size": 128}
-        few = {"rpn_post_nms_top_n_test": 20, "box_detections_per_img": 5, "box_score_thresh": 0.0} if "rcnn" in short else {}
-        options: dict[str, Any] = {"weights": None, "weights_backbone": None, **small, **few}
+        few = {"rpn_post_nms_top_n_test": 20, "box_detections_per_img": 5, "box_score_thresh": 0.0}
+        options: dict[str, Any] = {"weights": None, "weights_backbone": None, **small}
+        options |= few if "rcnn" in short else {}
         model = torchvision.models.get_model(short, **options)
-        return model.eval(), ([torch.rand(3, size, size)],)
+        images = 2 if short.startswith("ssdlite") else 1  # its last maps are one pixel, of which no variance is taken
+        return model.eval(), ([torch.rand(3, size, size) for _ in range(images)],)
     options = {"weights_backbone": None} if kind == "segmentation" else {}
     model = torchvision.models.get_model(short, weights=None, **options)
     return model.eval(), (torch.randn(2, 3, size, size),)

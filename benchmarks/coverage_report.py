@@ -45,6 +45,13 @@ def _headline(networks: Mapping[str, Record]) -> str:
             f"- Tailor's seconds to trace and cut, all proofs included: median {np.median(seconds):.2f}, "
             f"worst {max(seconds):.1f}; under one second in {sum(s < 1 for s in seconds)} of {len(seconds)}"
         )
+    wanted = [record["on_request"] for record in own if "on_request" in record]
+    asked = [record["prunable_share"] for record in wanted if "error" not in record]
+    if asked:
+        lines.append(
+            f"- where norms hold channels and cutting them is asked for: {len(asked)} of {len(wanted)} networks "
+            f"proven, prunable share of MACs median {np.median(asked):.1%}, smallest {min(asked):.1%}"
+        )
     ratios = [ratio for record in networks.values() if (ratio := _ratio(record)) is not None]
     if ratios:
         lines.append(
@@ -57,29 +64,37 @@ def _headline(networks: Mapping[str, Record]) -> str:
 def _legend() -> str:
     return (
         "A random 30 % of every prunable group is removed. `law`: the cut network against the dense one whose "
-        "consumers ignore the removed channels, in double precision, as a share of the largest output; `spoiled` is the "
-        "same number with one channel taken for another. `share`: MACs in layers of which at least one side is "
-        "prunable; `removable`: MACs that are gone when every group is as narrow as it may become. Seconds are CPU "
+        "consumers ignore the removed channels, in double precision, as a share of the largest output; `spoiled` is "
+        "the same number with one channel taken for another. `share`: MACs in layers of which at least one side is "
+        "prunable; `on request`: the same with `trace(mixing=\"cut\")`, proven by Tailor against recomputed "
+        "statistics; `removable`: MACs that are gone when every group is as narrow as it may become. Seconds are CPU "
         "seconds of one thread, one run each. Torch-Pruning is told which layers make the outputs."
     )
 
 
 def _rows(networks: Mapping[str, Record]) -> str:
-    header = ("network", "groups", "pinned", "GMACs", "share", "removable", "law", "spoiled", "training", "onnx", "s",
-              "Torch-Pruning", "s")
+    header = ("network", "groups", "pinned", "GMACs", "share", "on request", "removable", "law", "spoiled", "training",
+              "onnx", "s", "Torch-Pruning", "s")
     rows = []
     for name, record in networks.items():
         own, other = record.get("tailor", {}), record.get("torch-pruning", {})
         if "groups" not in own:
-            rows.append((name, *[""] * 5, own.get("error", ""), *[""] * 4, _verdict(other), _seconds(other)))
+            rows.append((name, *[""] * 6, own.get("error", ""), *[""] * 4, _verdict(other), _seconds(other)))
             continue
         pinned = sum(len(names) for names in own["groups"]["pinned"].values())
-        numbers = (own["groups"]["prunable"], pinned, f"{own['gmacs']:.2f}", f"{own['prunable_share']:.1%}")
+        share = f"{own['prunable_share']:.1%}"
+        numbers = (own["groups"]["prunable"], pinned, f"{own['gmacs']:.2f}", share, _asked(own))
         law = own["law"]
         exact = f"{law['verdict']} {law['difference']:.0e}", f"{law['spoiled']:.0e}"
         rows.append((name, *numbers, f"{own['removable_share']:.1%}", *exact, own.get("training", ""),
                      own.get("onnx", ""), _seconds(own), _verdict(other), _seconds(other)))
     return markdown_table(header, rows)
+
+
+def _asked(record: Record) -> str:
+    """Prunable share with mixing norms cut on request, where there are any."""
+    asked = record.get("on_request")
+    return "" if asked is None else asked.get("error") or f"{asked['prunable_share']:.1%}"
 
 
 def _reasons(networks: Mapping[str, Record]) -> str:

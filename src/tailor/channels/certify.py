@@ -118,7 +118,7 @@ def _guilty(names: Sequence[str], innocent: Sequence[str], test: Test) -> dict[s
     together are found too.
     """
     finding = test([*innocent, *names])
-    if finding.holds:
+    if finding.holds or not names:
         return {}
     if len(names) == 1:
         return {names[0]: finding}

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from tailor.channels.copying import duplicate, named_tensors
+from tailor.channels.entrance import admitted
 from tailor.channels.network import Counts, network_of
 from tailor.channels.nothing import Gone
 from tailor.errors import CutError
@@ -53,6 +54,7 @@ def build(model: nn.Module, graph: ChannelGraph, plan: KeepPlan) -> nn.Module:
     Raises:
         CutError: the plan is another graph's, or breaks a pin, a bound or a quantum; or the model is another.
     """
+    model = admitted(model)
     graph.check_plan(plan)
     model = network_of(model, graph)
     shortened = shortened_tensors(model, graph, kept_positions(graph, plan))

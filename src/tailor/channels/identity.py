@@ -97,7 +97,7 @@ class Pin:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Site:
-    """One call that mixes channels: the `number`-th of its operator, and whose channels lie along `dim` of its input."""
+    """One call that mixes channels: the `number`-th of its operator; `ids` are whose lie along `dim` of its input."""
 
     operator: str
     number: int

@@ -13,6 +13,7 @@ from tailor.calling import Inputs, as_inputs
 from tailor.channels.branches import with_branches
 from tailor.channels.certify import HELD, blame, certified, certified_branches
 from tailor.channels.cut import build
+from tailor.channels.entrance import admitted, refuse_quantised
 from tailor.channels.form import exported_form
 from tailor.channels.grouping import groups_of
 from tailor.channels.identity import module_name
@@ -34,7 +35,7 @@ Pin = str | type[nn.Module]
 _BY_REQUEST = "pinned by request"
 
 
-def trace(
+def trace(  # noqa: PLR0913  what is traced, and what of it may be cut
     model: nn.Module,
     example_inputs: Any,
     *,
@@ -49,10 +50,10 @@ def trace(
     """Find which channels of a model live or die together, and which may not be cut and why.
 
     A copy of the model is run once on inputs like `example_inputs` (a tensor, a tuple, or a dict of keyword inputs);
-    the model itself is left as it was. Every group is then cut on that copy and compared with the masked dense
-    network; what fails is pinned. Where it fails because the code holds channel counts, the model's exported graph is
-    traced as well, and taken if more of it can be cut: then `graph.program` is that graph, and `cut` returns a network
-    that executes it.
+    the model itself is left as it was; DataParallel and torch.compile are taken off, with a warning. Every group is
+    then cut on that copy and compared with the masked dense network; what fails is pinned. Where it fails because the
+    code holds channel counts, the model's exported graph is traced as well, and taken if more of it can be cut: then
+    `graph.program` is that graph, and `cut` returns a network that executes it.
 
     Args:
         pin: module names (with wildcards) or module types whose output channels must stay.
@@ -64,7 +65,7 @@ def trace(
         seed: seeds the random copies and inputs of the check.
 
     Raises:
-        TraceError: the model refused the example inputs.
+        TraceError: the model refused the example inputs, or cannot be traced at all; says why.
         InvalidOptionError: bounds below 1, or above the width of a group that is pinned; or an unknown `mixing` or
             `form`.
     """
@@ -74,12 +75,15 @@ def trace(
         raise InvalidOptionError(f'mixing is "pin" or "cut", not {mixing!r}', value=mixing)
     if form not in ("auto", "module"):
         raise InvalidOptionError(f'form is "auto" or "module", not {form!r}', value=form)
+    model = admitted(model)
     inputs = as_inputs(example_inputs)
     pinned = _requested(model, pin)
 
     def seen(network: nn.Module) -> ChannelGraph:
         stand, run = watched(network, inputs, mixing, seed)
         groups = groups_of(run.ledger)
+        if not groups:
+            refuse_quantised(network)
         graph = ChannelGraph(
             groups=groups,
             layers=layers_of(run.layers, groups, inputs.batch_size),
@@ -118,7 +122,7 @@ def cut(
         CutError: the plan does not fit the graph, or the graph not the model.
         ProofError: the law does not hold; names the groups to blame.
     """
-    model = network_of(model, graph)
+    model = network_of(admitted(model), graph)
     small = build(model, graph, plan)
     inputs = as_inputs(graph.example if example_inputs is None else example_inputs)
     proof = _proof(model, graph, inputs, seed)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from tailor.calling import Inputs
+from tailor.calling import Inputs, output_tensors
 from tailor.channels.network import GraphNetwork
 from tailor.channels.run import Run
 from tailor.channels.stress import Stressed, stressed
+from tailor.errors import TraceError
 
 __all__ = ["watched"]
 
@@ -16,7 +17,7 @@ def watched(model: nn.Module, inputs: Inputs, mixing: str, seed: int) -> tuple[S
     """The stressed copy that accepted the inputs, and the run that followed its channels.
 
     Raises:
-        TraceError: the model refused the inputs.
+        TraceError: the model refused the inputs, or answers with nothing.
     """
     runs: list[Run] = []
 
@@ -29,5 +30,9 @@ def watched(model: nn.Module, inputs: Inputs, mixing: str, seed: int) -> tuple[S
     stand = stressed(model, inputs, seed, watch)
     if isinstance(stand.model, GraphNetwork):
         stand.model.observer = None
-    runs[-1].pin_outputs(stand.output)
-    return stand, runs[-1]
+    run = runs[-1]
+    run.pin_outputs(stand.output)
+    if not run.ledger.selects and not any(tensor.numel() for tensor in output_tensors(stand.output)):
+        raise TraceError("the model answers with empty tensors, so no cut could be proven", value=stand.output)
+    run.pin_undecided()
+    return stand, run

@@ -17,13 +17,15 @@ from tailor.channels.rules.selection import PICKS
 
 __all__ = ["Watchman", "Witnesses"]
 
-_COMPARISONS = frozenset("gt ge lt le eq ne".split())
+_COMPARISONS = frozenset(["gt", "ge", "lt", "le", "eq", "ne"])
 
 
 class Watchman(TorchDispatchMode):
     """Sees whether a run picks by value, and nothing else."""
 
-    picks = False
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.picks = False
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:

@@ -17,9 +17,9 @@ from tailor.channels.rules.contraction import CONTRACTION
 from tailor.channels.rules.movement import MOVEMENT
 from tailor.channels.rules.normalisation import NORMALISATION
 from tailor.channels.rules.reduction import REDUCTION
-from tailor.channels.rules.selection import SELECTION
+from tailor.channels.rules.selection import DRAWS, SELECTION
 
-__all__ = ["RULES", "Call", "Follower", "Rule", "Tracks", "rule_for", "tensors_in"]
+__all__ = ["DRAWS", "RULES", "Call", "Follower", "Rule", "Tracks", "rule_for", "tensors_in"]
 
 
 def _unknown(run: Follower, call: Call) -> None:

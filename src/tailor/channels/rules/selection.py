@@ -14,11 +14,24 @@ from torch import Tensor
 from tailor.channels.identity import slim, solid, varies
 from tailor.channels.rules.call import Call, Follower, Rule, input_channels, tensors_in
 
-__all__ = ["PICKS", "SELECTION"]
+__all__ = ["DRAWS", "PICKS", "SELECTION"]
 
 PICKS = frozenset(
-    """topk sort argsort nonzero masked_select nms argmax argmin bincount unique unique2 _unique2 unique_dim
-    unique_consecutive searchsorted bucketize _local_scalar_dense item kthvalue median mode multinomial""".split()
+    {
+        "topk", "sort", "argsort", "nonzero", "masked_select", "nms",
+        "argmax", "argmin", "bincount", "unique", "unique2", "_unique2",
+        "unique_dim", "unique_consecutive", "searchsorted", "bucketize", "_local_scalar_dense", "item",
+        "kthvalue", "median", "mode", "multinomial",
+    }
+)
+
+DRAWS = frozenset(
+    {
+        "rand", "randn", "randint", "randperm", "rand_like", "randn_like",
+        "randint_like", "bernoulli", "bernoulli_", "uniform_", "normal_", "random_",
+        "exponential_", "log_normal_", "cauchy_", "geometric_", "poisson", "native_dropout",
+        "dropout", "alpha_dropout", "feature_dropout", "normal", "rrelu_with_noise",
+    }
 )
 
 
@@ -43,7 +56,8 @@ def _index(run: Follower, call: Call) -> None:
     tracks = run.tracks(x)
     along = [track for track in tracks if any(varies(track, dim) for dim in read)]
     run.ledger.pin(along, "elements are picked by their place (index)")
-    run.follow(call.out, tuple(slim(call.func(track, at_hand)) for track in tracks if not any(track is t for t in along)))
+    free = [track for track in tracks if not any(track is other for other in along)]
+    run.follow(call.out, tuple(slim(call.func(track, at_hand)) for track in free))
     for index in given:
         run.ledger.pin(run.tracks(index), "a table of positions")
 
@@ -100,13 +114,11 @@ def _same_shape(run: Follower, call: Call) -> None:
         run.ledger.pin(run.tracks(x), f"memory reinterpreted by {call.name}")
 
 
-_DRAWS = """rand_like randn_like randint_like bernoulli bernoulli_ uniform_ normal_ random_ exponential_ log_normal_
-    cauchy_ geometric_ poisson native_dropout dropout alpha_dropout feature_dropout normal rrelu_with_noise"""
 _REGIONS = "roi_align roi_pool grid_sampler_2d grid_sampler_3d"
 
 SELECTION: dict[str, Rule] = {
     **dict.fromkeys(PICKS, _pick),
-    **dict.fromkeys(_DRAWS.split(), _draw),
+    **dict.fromkeys(DRAWS, _draw),
     **dict.fromkeys(_REGIONS.split(), _regions),
     "index": _index,
     **dict.fromkeys(("index_put", "index_put_", "_index_put_impl_"), _put),
