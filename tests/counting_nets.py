@@ -67,3 +67,17 @@ class ShuffleNet(nn.Module):
         b, _, h, w = x.shape
         x = x.view(b, 2, self.half, h, w).transpose(1, 2).contiguous().view(b, 2 * self.half, h, w)
         return self.fc(self.last(x).mean([2, 3]))
+
+
+class PaddedShuffleNet(nn.Module):
+    """Both in one: a padded shortcut into a stream that is then halved, branched and shuffled."""
+
+    def __init__(self, half: int = 16, classes: int = 10) -> None:
+        super().__init__()
+        self.padded = HeBlock(half, 2 * half, 2)
+        self.stem = nn.Sequential(nn.Conv2d(3, half, 3, 1, 1, bias=False), nn.BatchNorm2d(half), nn.ReLU())
+        self.shuffled = ShuffleNet(half, classes)
+        self.shuffled.stem = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shuffled(self.padded(self.stem(x)))

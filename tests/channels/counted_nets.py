@@ -44,10 +44,10 @@ def slices_with_two_consumers() -> Made:
     def forward(m: Any, x: Tensor) -> Tensor:
         x = m.norm(m.a(x)).relu()
         first, rest = x[:, :3], x[:, 3:]
-        return m.head(torch.cat([m.b(first), m.c(first), m.d(rest), x[:, -2:]], dim=1))
+        return m.head(torch.cat([m.b(first), m.c(first), m.d(rest), x[:, -3:]], dim=1))
 
     parts = {"a": conv(3, 8), "norm": nn.BatchNorm2d(8), "b": conv(3, 4), "c": conv(3, 5), "d": conv(5, 3)}
-    return Net(forward, **parts, head=conv(14, 4)), image()
+    return Net(forward, **parts, head=conv(15, 4)), image()
 
 
 @counted
