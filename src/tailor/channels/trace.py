@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from tailor.calling import Inputs, as_inputs, output_tensors
+from tailor.calling import Inputs, as_inputs, call_model, output_tensors, quiet
 from tailor.channels.certify import blame, certified
 from tailor.channels.cut import build
 from tailor.channels.entrance import admitted, refuse_quantised
@@ -19,7 +20,7 @@ from tailor.channels.layers import layers_of
 from tailor.channels.mixing import MixingSites
 from tailor.channels.proof import Proof
 from tailor.channels.run import Run
-from tailor.channels.stress import exact, stressed
+from tailor.channels.stress import Stressed, exact, stressed
 from tailor.channels.witness import Watchman
 from tailor.errors import InvalidOptionError, TraceError, UnknownNameError
 from tailor.spec import ChannelGraph, ChannelGroup, KeepPlan, TensorSpec, replace_groups
@@ -73,6 +74,8 @@ def trace(
     run.pin_outputs(stand.output)
     if not run.ledger.selects and not any(tensor.numel() for tensor in output_tensors(stand.output)):
         raise TraceError("the model answers with empty tensors, so no cut could be proven", value=stand.output)
+    if run.unseen:
+        _pin_training_only(run, stand)
     run.pin_undecided()
     groups = groups_of(run.ledger)
     if not groups:
@@ -82,6 +85,20 @@ def trace(
     graph = _with_bounds(_with_pins(graph, model, pin), min_width, quantum)
     stand = exact(stand) if run.ledger.selects else stand
     return certified(graph, Proof(stand, graph, MixingSites.of(run.ledger)), seed, thorough=run.ledger.positional)
+
+
+def _pin_training_only(run: Run, stand: Stressed) -> None:
+    """Auxiliary heads run in training alone: no proof sees them, so the channels that they read must stay.
+
+    Only modules with children are put in training mode: norms and dropout stay as they are.
+    """
+    twin = stand.model
+    with quiet(twin), contextlib.suppress(TraceError):
+        for module in twin.modules():
+            module.training = any(True for _ in module.children())
+        with run.pinning_newcomers("read by a layer that runs in training only"):
+            output = call_model(twin, stand.inputs)
+        run.pin_outputs(output)
 
 
 def cut(
