@@ -180,9 +180,9 @@ class Run(TorchDispatchMode):
         self.layers.append(LayerCall.of(path, kind, call, axes, self._shapes[path]))
 
     @property
-    def unseen(self) -> bool:
-        """Whether some weight took no part."""
-        return any(len(shape) > 1 and (path, 0) not in self._owned for path, shape in self._shapes.items())
+    def unseen(self) -> str:
+        """State-dict key of the first weight that took no part, "" when all did."""
+        return next((p for p, shape in self._shapes.items() if len(shape) > 1 and (p, 0) not in self._owned), "")
 
     @contextlib.contextmanager
     def pinning_newcomers(self, reason: str) -> Iterator[None]:

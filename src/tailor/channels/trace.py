@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -93,12 +93,17 @@ def _pin_training_only(run: Run, stand: Stressed) -> None:
     Only modules with children are put in training mode: norms and dropout stay as they are.
     """
     twin = stand.model
-    with quiet(twin), contextlib.suppress(TraceError):
+    with quiet(twin):
         for module in twin.modules():
             module.training = any(True for _ in module.children())
-        with run.pinning_newcomers("read by a layer that runs in training only"):
-            output = call_model(twin, stand.inputs)
-        run.pin_outputs(output)
+        try:
+            with run.pinning_newcomers("read by a layer that runs in training only"):
+                output = call_model(twin, stand.inputs)
+        except TraceError:
+            name = module_name(run.unseen)
+            warnings.warn(f"{name} ran neither in evaluation nor in training: a cut may leave it misfit", stacklevel=3)
+        else:
+            run.pin_outputs(output)
 
 
 def cut(
