@@ -102,8 +102,8 @@ NETWORKS: tuple[str, ...] = (
     *(f"torchvision/{name}" for name in (*_CLASSIFICATION.split(), *_SEGMENTATION.split(), *_DETECTION.split())),
     *(f"timm/{name}" for names in _TIMM.values() for name in names.split()),
 )
-_SIZES = {"inception_v3": 128, "maxvit_t": 224, "alexnet": 128, "ssd300_vgg16": 300}
-_SIZES["ssdlite320_mobilenet_v3_large"] = 320
+_SIZES = {"maxvit_t": 224, "alexnet": 128, "ssd300_vgg16": 300}
+_SIZES |= {"ssdlite320_mobilenet_v3_large": 320, "inception_v3": 299}  # its auxiliary head refuses less
 
 
 def family(name: str) -> str:

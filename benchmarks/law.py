@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
+from timm.layers import CondConv2d
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvTransposeNd
@@ -17,7 +18,8 @@ from torch.utils._pytree import tree_map
 __all__ = ["exactness", "returned_tensors"]
 
 TOLERANCE = 1e-6  # double precision leaves about 1e-13
-CONSUMERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, _ConvTransposeNd)
+INPUTS_FIRST = (_ConvTransposeNd, CondConv2d)  # the latter's weight mixes experts: one row of it is an expert
+CONSUMERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, *INPUTS_FIRST)
 
 Cut = Callable[[nn.Module], nn.Module]
 Kept = dict[str, tuple[Tensor, Tensor]]  # rows that survived, shape [rows], and each one's columns, [rows, columns]
@@ -104,11 +106,11 @@ def _tagged(dense: nn.Module) -> nn.Module:
 def _matrix(module: nn.Module) -> Tensor:
     """The weight with its output channels first; a transposed convolution keeps them second."""
     weight: Tensor = module.weight
-    return weight.transpose(0, 1) if isinstance(module, _ConvTransposeNd) else weight
+    return weight.transpose(0, 1) if isinstance(module, INPUTS_FIRST) else weight
 
 
 def _set(module: nn.Module, matrix: Tensor) -> None:
-    matrix = matrix.transpose(0, 1) if isinstance(module, _ConvTransposeNd) else matrix
+    matrix = matrix.transpose(0, 1) if isinstance(module, INPUTS_FIRST) else matrix
     module.weight.data = matrix.clone(memory_format=torch.contiguous_format)
 
 

@@ -257,6 +257,27 @@ def test_layers_that_no_data_reached_are_pinned() -> None:
     assert not graph.prunable
 
 
+def test_an_auxiliary_head_still_fits_when_the_cut_network_trains() -> None:
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c, self.head = conv(3, 8), conv(8, 6), conv(6, 5), conv(5, 4)
+            self.side = nn.Sequential(nn.BatchNorm2d(6), conv(6, 4))
+
+        def forward(self, x: Tensor) -> Any:
+            x = self.b(self.a(x).relu()).relu()
+            y = self.head(self.c(x).relu())
+            return (y, self.side(x)) if self.training else y
+
+    model = Deep()
+    graph = trace(model, image())
+    assert {group.name for group in graph.prunable} == {"a", "c"}
+    assert "training only" in (graph["b"].pinned or "")
+    assert len(graph.layers) == 4
+    small = cut(model, graph, random_plan(graph, 0))
+    assert len(small.train()(image())) == 2
+
+
 def test_nothing_is_said_where_nothing_is_taken_off() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
 from collections import Counter
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 import numpy as np
@@ -194,14 +195,30 @@ class Run(TorchDispatchMode):
         """Remember a contraction for the list of layers; `axes` are its weight's input and output dimension."""
         self.layers.append(LayerCall.of(path, kind, call, axes, self._shapes[path]))
 
+    @property
+    def unseen(self) -> str:
+        """State-dict key of the first weight that took no part, "" when all did."""
+        return next((p for p, shape in self._shapes.items() if len(shape) > 1 and (p, 0) not in self._owned), "")
+
+    @contextlib.contextmanager
+    def pinning_newcomers(self, reason: str) -> Iterator[None]:
+        """Inside, more is run; what meets a weight that took no part before must stay."""
+        layers, owners = list(self.layers), len(self.ledger.owners)
+        try:
+            with self:
+                yield
+        finally:
+            self.layers = layers
+            for _, _, first, size in self.ledger.owners[owners:]:
+                self.ledger.pins.insert(0, Pin(np.arange(first, first + size), reason))
+
     def pin_undecided(self) -> None:
         """Where Python read a value or threw dice, it may run other layers the next time: everything must stay.
 
         No proof can help: it sees the layers that ran. Values that are read when every layer has run harm nobody.
         """
-        unseen = any(len(shape) > 1 and (path, 0) not in self._owned for path, shape in self._shapes.items())
         reason = None
-        if self._reads and (self._late or unseen):
+        if self._reads and (self._late or self.unseen):
             reason = "the code reads values in Python (item, if, bool), which may decide what it runs"
         elif self._rolled:
             reason = "the code draws random numbers in Python, which may decide what it runs"
