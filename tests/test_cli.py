@@ -14,6 +14,7 @@ import tailor.pipeline
 from tailor.cli import main
 from tailor.console import Reporter
 from tailor.errors import BudgetUnreachableError
+from tailor.exporting import ExportReport
 from tailor.latency.profile import Profile
 from tailor.measuring import Timing
 from tailor.measuring.doctor import Doctor
@@ -39,6 +40,20 @@ def make():
     )
     model.input_shape = (3, 16, 16)
     return model
+
+
+class Choosy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.input_shape = nn.Conv2d(3, 4, 3), (3, 8, 8)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return x if float(x.sum()) > -1e9 else -x
+
+
+def choosy():
+    return Choosy()
 
 
 def flat():
@@ -128,6 +143,8 @@ BAD = {
     "nowhere to compare": ([*COMPARE, "--methods", "lacp"], 2, "--out"),
     "folder in the way": ([*PRUNE, "--budget", "60%", "--out", "nets.py"], 1, "nets.py is a file"),
     "folder that cannot be made": ([*PRUNE, "--budget", "60%", "--out", "nets.py/x"], 1, "nets.py"),
+    "unknown format": (["export", "nets.py:make", "--to", "onnx,tflite"], 2, "'tflite'"),
+    "nothing to export": (["export", "empty"], 1, "holds no saved network"),
     "no such run": (["report", "absent"], 1, "absent"),
     "no run": (["report", "empty"], 1, "holds no run"),
     "no such command": (["prun"], 2, "prun"),
@@ -197,6 +214,38 @@ def test_inspect_honours_pins(run: Runner) -> None:
     groups = {group.name: group for group in decode(ended.out.encode(), GraphSummary).groups}
     assert groups["0"].pinned is not None
     assert groups["3"].pinned is None
+
+
+def test_inspect_tells_members_shares_and_on_an_engine_latency(run: Runner) -> None:
+    words = ["inspect", "nets.py:make", "--engine", "torch", "--protocol", "quick"]
+    summary = decode(run(*words, "--json").out.encode(), GraphSummary)
+    groups = {group.name: group for group in summary.groups}
+    assert groups["0"].members == ("0", "1", "3")  # convolution, norm, and the convolution that reads it
+    whole = 3 * 8 * 9 + 8 + 2 * 8 + 8 * 12 * 9 + 12 + 12 * 10 + 10
+    assert groups["0"].parameter_share == pytest.approx((3 * 8 * 9 + 8 + 2 * 8 + 8 * 12 * 9) / whole)
+    assert summary.latency is not None
+    assert summary.latency.shares is not None
+    assert sum(summary.latency.shares.values()) == pytest.approx(1, abs=0.01)
+    assert summary.latency.narrowest.low <= summary.latency.narrowest.value <= summary.latency.narrowest.high
+    text = run(*words).out
+    assert "every group at its smallest width" in text
+    assert "0 -> 1, 3" in text
+    assert decode(run("inspect", "nets.py:make", "--json").out.encode(), GraphSummary).latency is None
+
+
+def test_export_names_its_files_and_fails_as_one_where_a_format_does(run: Runner, tmp_path: Path) -> None:
+    text = run("export", "nets.py:make", "--to", "torchscript")
+    assert text.code == 0
+    file = Path("exports") / "nets.py-make" / "model.ts"
+    assert file.is_file()
+    assert str(file) in text.out
+    words = ["--to", "torch-export,torchscript", "--out", "c", "--batch-size", "2", "--json"]
+    ended = run("export", "nets.py:choosy", *words)
+    found = decode(ended.out.encode(), ExportReport)
+    assert ended.code == 1
+    assert [each.failure is None for each in found.formats] == [False, True]
+    assert found.batch_size == 2
+    assert ended.err == ""
 
 
 def test_measure_and_compare(run: Runner) -> None:

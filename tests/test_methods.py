@@ -8,11 +8,20 @@ import pytest
 from tailor.errors import CutError, InvalidOptionError, NothingToPruneError, UnknownNameError
 from tailor.importance import rank
 from tailor.latency.factors import factors_of
-from tailor.methods import METHODS, Ground, candidate_widths, method_named, resized, solved_by, strategy_of
+from tailor.methods import (
+    METHODS,
+    Ground,
+    candidate_widths,
+    method_named,
+    narrowest_widths,
+    resized,
+    solved_by,
+    strategy_of,
+)
 from tailor.protocols import Strategy
 from tailor.records import Estimate
 from tailor.search import EvolutionConfig, SearchSpace, UniformConfig
-from tailor.spec import Axis, ChannelGraph, ChannelGroup
+from tailor.spec import Axis, Branch, ChannelGraph, ChannelGroup, Layer, LayerShape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,6 +201,51 @@ def test_a_knapsack_can_be_solved_otherwise():
 def test_pruning_while_training_needs_gradients_and_steps(changes, message):
     with pytest.raises(InvalidOptionError, match=message):
         dataclasses.replace(method_named("halp"), **changes)
+
+
+BRANCHED = ChannelGraph(
+    groups=(
+        ChannelGroup(name="stem", width=64, residual=True),
+        *(ChannelGroup(name=f"inner{n}", width=32, removable=True) for n in range(4)),
+    ),
+    layers=(
+        Layer(name="stem", shape=LayerShape(kind="conv", in_channels=3, out_channels=64), inputs=Axis(fixed=3),
+              outputs=Axis(fixed=0, terms=(("stem", 1),))),
+    ),
+    tensors=(),
+    branches=tuple(
+        Branch(name=f"block{n}", groups=(f"inner{2 * n}", f"inner{2 * n + 1}"), modules=(), tensors=frozenset(),
+               addition=n, operand=0)
+        for n in range(2)
+    ),
+)
+
+
+def test_mdp_may_remove_branches_but_not_the_first_and_keeps_the_stem():
+    found = candidate_widths(BRANCHED, {g.name: (16, g.width) for g in BRANCHED.groups}, method_named("mdp"))
+    assert found == {
+        "stem": (64,), "inner0": (16, 32), "inner1": (16, 32), "inner2": (0, 16, 32), "inner3": (0, 16, 32)
+    }
+    assert dict(narrowest_widths(BRANCHED, method_named("mdp"))) == {
+        "stem": 64, "inner0": 1, "inner1": 1, "inner2": 0, "inner3": 0
+    }
+    channels_alone = dataclasses.replace(method_named("mdp"), depth=False)
+    assert not any(0 in widths for widths in candidate_widths(
+        BRANCHED, {g.name: (16, g.width) for g in BRANCHED.groups}, channels_alone).values())
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if not method.depth])
+def test_only_methods_that_know_how_remove_branches(name):
+    with pytest.raises(InvalidOptionError, match=f"{name} does not remove branches; leave depth out, or take mdp"):
+        dataclasses.replace(method_named(name), depth=True)
+    profiled = {group.name: (16, group.width) for group in BRANCHED.groups}
+    assert not any(0 in widths for widths in candidate_widths(BRANCHED, profiled, method_named(name)).values())
+
+
+def test_the_exact_solver_has_structures_but_no_cycles():
+    assert resized(method_named("mdp").search, cycles=None, population=3).structures == 3
+    with pytest.raises(InvalidOptionError, match="exact solver has no cycles"):
+        resized(method_named("mdp").search, cycles=3, population=None)
 
 
 def test_no_choice_at_all_says_why():

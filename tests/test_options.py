@@ -12,8 +12,10 @@ from tailor.options import (
     InspectOptions,
     ModelOptions,
     PruneOptions,
+    TargetOptions,
     command,
     graph_options,
+    inspect_options,
     json_option,
     model_options,
     prune_options,
@@ -40,12 +42,16 @@ def filled(record: type, decorators: list[object], words: list[str]) -> object:
 
 def test_records_within_records_are_filled_by_name() -> None:
     words = ["tailor/resnet20-cifar", "--input", "3x64x64", "--pin", "conv1", "--pin", "layer1.*", "--json"]
-    options = filled(InspectOptions, [json_option, graph_options, model_options], words)
+    options = filled(InspectOptions, [json_option, inspect_options, graph_options, model_options], words)
     assert options == InspectOptions(
         network=ModelOptions(
             model="tailor/resnet20-cifar", weights=None, pretrained=False, classes=None, input_shape=(3, 64, 64)
         ),
-        bounds=GraphOptions(pin=("conv1", "layer1.*"), min_width=1, quantum=1),
+        bounds=GraphOptions(pin=("conv1", "layer1.*"), min_width=1, quantum=1, form="auto", depth=None),
+        place=TargetOptions(
+            engine="", device="cpu", batch_size=None, threads=1, layout="contiguous", precision="fp32",
+            protocol="default", seed=0,
+        ),
         json=True,
     )
     with pytest.raises(FrozenInstanceError):

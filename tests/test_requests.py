@@ -63,7 +63,7 @@ def test_a_folder_that_holds_no_network_is_refused(tmp_path: Path) -> None:
 
 
 def test_pins_reach_the_graph() -> None:
-    bounds = GraphOptions(pin=("layer3.*",), min_width=4, quantum=4)
+    bounds = GraphOptions(pin=("layer3.*",), min_width=4, quantum=4, form="auto", depth=None)
     graph, _, _ = traced(network("tailor/resnet20-cifar"), bounds)
     pinned = {group.name for group in graph.pinned}
     assert {"layer3.0.conv1", "layer3.1.conv1", "layer3.2.conv1"} <= pinned

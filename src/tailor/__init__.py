@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from tailor.api import profile, prune
     from tailor.channels import build, cut, trace
     from tailor.errors import TailorError
+    from tailor.exporting import export
     from tailor.measuring import measure
     from tailor.models import load_model
     from tailor.persist import load
@@ -25,6 +26,7 @@ __all__ = [
     "Widths",
     "build",
     "cut",
+    "export",
     "load",
     "load_data",
     "load_model",
@@ -44,6 +46,7 @@ _HOMES = {
     "Widths": "tailor.spec",
     "build": "tailor.channels",
     "cut": "tailor.channels",
+    "export": "tailor.exporting",
     "load": "tailor.persist",
     "load_data": "tailor.training",
     "load_model": "tailor.models",

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tailor.channels import trace
+from tailor.channels import network_of, trace
 from tailor.console import SilentReporter
 from tailor.database import Database
 from tailor.latency.profile import Profile
@@ -83,6 +83,7 @@ def profile(
     graph = trace(model, example_inputs)
     place = Database(None if database is None else Path(database))
     settings = settings_named(protocol, seed=seed)
+    network = network_of(model, graph)
     return profile_graph(
-        model, graph, example_inputs, target, database=place, settings=settings, networks=networks, seed=seed
+        network, graph, example_inputs, target, database=place, settings=settings, networks=networks, seed=seed
     )

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from tailor.errors import TraceError
 
-__all__ = ["FORWARD_ERRORS", "Inputs", "as_inputs", "call_model", "first_words", "output_tensors", "quiet"]
+__all__ = ["FORWARD_ERRORS", "Inputs", "as_inputs", "call_model", "first_words", "output_tensors", "quiet", "seed_all"]
 
 # What a forward can raise: caught where a failure is a finding (a model refuses its input, a cut breaks forward).
 FORWARD_ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError)
@@ -67,6 +67,13 @@ def quiet(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def seed_all(seed: int) -> None:
+    """Every source of random numbers that a forward may draw from; inside `quiet`, nobody else notices."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
 
 
 @contextlib.contextmanager

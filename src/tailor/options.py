@@ -14,6 +14,7 @@ __all__ = [
     "CompareOptions",
     "DemoOptions",
     "DoctorOptions",
+    "ExportOptions",
     "GraphOptions",
     "InspectOptions",
     "MeasureOptions",
@@ -28,7 +29,9 @@ __all__ = [
     "compare_options",
     "demo_options",
     "doctor_options",
+    "export_options",
     "graph_options",
+    "inspect_options",
     "json_option",
     "measure_options",
     "model_options",
@@ -56,11 +59,13 @@ class ModelOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphOptions:
-    """Which channels must stay, and how fine the cuts may be."""
+    """Which channels must stay, how fine cuts may be, and whether the exported graph or whole branches may be cut."""
 
     pin: tuple[str, ...]
     min_width: int
     quantum: int
+    form: str
+    depth: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +84,11 @@ class TargetOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectOptions:
-    """`tailor inspect`."""
+    """`tailor inspect`; latencies are measured where `place.engine` names an engine, and not where it is ""."""
 
     network: ModelOptions
     bounds: GraphOptions
+    place: TargetOptions
     json: bool
 
 
@@ -196,6 +202,17 @@ class WavesOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """`tailor export`; `network.model` may be a run folder, `batch_size` None leaves the batch free."""
+
+    network: ModelOptions
+    formats: str
+    out: Path | None
+    batch_size: int | None
+    json: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportOptions:
     """`tailor report`."""
 
@@ -264,8 +281,7 @@ model_options = _chain(
 _device_option = click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 _threads_option = click.option("--threads", type=int, default=1, show_default=True, help="CPU threads.")
 
-target_options = _chain(
-    click.option("--engine", default="torch", show_default=True, help=f"Runtime it will run in: {_ENGINES}."),
+_place_options = _chain(
     _device_option,
     click.option("--batch-size", type=int, help="Images per call; by default 1, or what the protocol prescribes."),
     _threads_option,
@@ -274,11 +290,24 @@ target_options = _chain(
     click.option("--protocol", default="default", show_default=True, help="Timing: default, quick, precise or lacp."),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random choice."),
 )
+target_options = _chain(
+    click.option("--engine", default="torch", show_default=True, help=f"Runtime it will run in: {_ENGINES}."),
+    _place_options,
+)
+inspect_options = _chain(
+    click.option("--engine", default="", metavar="ENGINE", help=f"Measure on it what each group takes: {_ENGINES}."),
+    _place_options,
+)
 graph_options = _chain(
     click.option("--pin", multiple=True, metavar="NAME", help="Keep this module's channels (wildcards, repeatable)."),
     click.option("--min-width", type=_COUNT, default=1, show_default=True, help="No group becomes narrower."),
     click.option("--quantum", type=_COUNT, default=1, show_default=True, help="Cut widths are multiples of this."),
-)
+    click.option(
+        "--form", default="auto", show_default=True,
+        help="auto cuts the exported graph where the code holds channel counts; module never does.",
+    ),
+    click.option("--depth/--no-depth", default=None, help="Remove residual branches; by default as the method does."),
+)  # fmt: skip
 _networks_option = click.option(
     "--networks", type=_COUNT, default=160, show_default=True, help="Whole networks measured for the latency model."
 )
@@ -341,5 +370,13 @@ waves_options = _chain(
     click.option("--also", multiple=True, type=_PATH, metavar="TRACE", help="A further trace (repeatable)."),
     click.option("--largest-batch", type=_COUNT, default=64, show_default=True, help="MODEL runs at up to so many."),
 )
+export_options = _chain(
+    click.option(
+        "--to", "formats", default="onnx", show_default=True, metavar="FORMATS",
+        help="onnx, openvino, torch-export, torchscript, several with commas, or all.",
+    ),
+    click.option("--out", type=_PATH, help="Folder; by default RUN/export, or exports/NAME."),
+    click.option("--batch-size", type=_COUNT, help="The only batch size the files take; by default any."),
+)  # fmt: skip
 report_options = click.argument("run", type=_PATH)
 json_option = click.option("--json", is_flag=True, help="Print JSON, for a program to read.")

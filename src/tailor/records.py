@@ -16,12 +16,14 @@ from tailor.errors import InvalidBudgetError
 from tailor.spec import Target
 
 __all__ = [
+    "BranchSummary",
     "Budget",
     "Conditions",
     "Environment",
     "Epoch",
     "Estimate",
     "GraphSummary",
+    "GroupLatencies",
     "GroupSummary",
     "Interval",
     "Measurement",
@@ -347,7 +349,11 @@ class RunConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSummary:
-    """One channel group as the report shows it; `share` is its layers' part of the dense MACs (0 to 1)."""
+    """One channel group as the report shows it; `members` are all modules that it runs through.
+
+    `share` is its layers' part of the dense MACs (0 to 1), `parameter_share` the part of the parameters that would
+    leave with all of its channels.
+    """
 
     name: str
     width: int
@@ -358,11 +364,39 @@ class GroupSummary:
     residual: bool
     producers: tuple[str, ...]
     share: float
+    members: tuple[str, ...] = ()
+    parameter_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupLatencies:
+    """What a network takes on a target and where: the dense latency (ns), the narrowest network's over it, by group.
+
+    `shares` are each group's layers' part of the engine's own account (0 to 1), None where the engine does not tell.
+    """
+
+    target: Target
+    dense: Interval
+    narrowest: Interval
+    shares: Mapping[str, float] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BranchSummary:
+    """One residual branch as `tailor inspect --depth` shows it; `share` is its layers' part of the dense MACs."""
+
+    name: str
+    groups: tuple[str, ...]
+    pinned: str | None
+    share: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphSummary:
-    """The traced network as stored in a run folder."""
+    """The traced network as stored in a run folder.
+
+    `form` is "module", or "exported graph" where that is cut; `latency` and `branches` are there when asked for.
+    """
 
     fingerprint: str
     groups: tuple[GroupSummary, ...]
@@ -370,6 +404,9 @@ class GraphSummary:
     macs: int
     parameters: int
     channels: int
+    form: str = "module"
+    latency: GroupLatencies | None = None
+    branches: tuple[BranchSummary, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from tailor.channels import trace
+from tailor.channels import network_of, trace
 from tailor.models import input_shape, load_model
 from tailor.options import CompareOptions, GraphOptions, ModelOptions, PruneOptions, TargetOptions
 from tailor.records import Budget, RunConfig
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "compare_request",
+    "export_folder",
     "has_weights",
     "network_trace",
     "open_model",
@@ -80,14 +81,18 @@ def _example(shape: tuple[int, ...]) -> Tensor:
 
 
 def traced(network: ModelOptions, bounds: GraphOptions) -> tuple[ChannelGraph, nn.Module, Tensor]:
-    """The network's graph under the pins and bounds asked for, the network, and the example it was traced with.
+    """The network's graph under the pins and bounds asked for, the network in the form that the graph belongs to, and
+    the example it was traced with.
 
     Raises:
         TailorError: as `open_model` and `tailor.trace` do.
     """
     model, example = open_model(network, network.model)
-    graph = trace(model, example, pin=bounds.pin, min_width=bounds.min_width, quantum=bounds.quantum)
-    return graph, model, example
+    graph = trace(
+        model, example, pin=bounds.pin, min_width=bounds.min_width, quantum=bounds.quantum, form=bounds.form,
+        depth=bool(bounds.depth),
+    )
+    return graph, network_of(model, graph), example
 
 
 def compare_request(options: CompareOptions, command: str) -> CompareRequest:
@@ -153,6 +158,8 @@ def prune_request(options: PruneOptions, command: str) -> PruneRequest:
         pin=bounds.pin,
         min_width=bounds.min_width,
         quantum=bounds.quantum,
+        form=bounds.form,
+        depth=bounds.depth,
         protocol=place.protocol,
         seed=place.seed,
         out=options.out or Path("runs") / run_name(network.model, budget, target),
@@ -177,6 +184,13 @@ def network_trace(network: ModelOptions, largest_batch: int) -> GpuTrace:
 def has_weights(network: ModelOptions) -> bool:
     """Whether the network was trained, as far as its options tell: a Python file's function brings its own weights."""
     return network.weights is not None or network.pretrained or ":" in network.model
+
+
+def export_folder(name: str) -> Path:
+    """Where exports go by default: into the run folder, or into exports/ under the model's short name."""
+    if Path(name).is_dir():
+        return Path(name) / "export"
+    return Path("exports") / re.sub(r"[^\w.@-]+", "-", name.rsplit("/", 1)[-1])
 
 
 def _image_size(network: ModelOptions) -> int | None:

@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tailor.errors import CutError, InvalidOptionError, UnknownNameError
+from tailor.program import Program
 
 __all__ = [
     "Axis",
+    "Branch",
     "ChannelGraph",
     "ChannelGroup",
     "KeepPlan",
@@ -84,7 +86,9 @@ class LayerShape:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulate operations for one sample."""
+        """Multiply-accumulate operations for one sample; a layer without channels has none."""
+        if not self.in_channels or not self.out_channels:
+            return 0
         positions = math.prod(self.spatial if self.kind == "deconv" else self.output_spatial)
         return positions * math.prod(self.kernel) * (self.in_channels // self.groups) * self.out_channels
 
@@ -107,7 +111,8 @@ class ChannelGroup:
     """Channels that live or die together; `width` counts the units that can be removed one by one.
 
     `pinned` is the reason why the group may not be cut, or None. `residual` says that an addition ties several
-    producers (a residual stream); `mixing` names the norm that mixes these channels, or None.
+    producers (a residual stream); `mixing` names the norm that mixes these channels, or None. `removable` says that
+    they live in a residual branch that may go as a whole: then they may all be removed.
     """
 
     name: str
@@ -117,6 +122,7 @@ class ChannelGroup:
     pinned: str | None = None
     residual: bool = False
     mixing: str | None = None
+    removable: bool = False
     slots: tuple[Slot, ...] = ()
 
     @property
@@ -131,7 +137,7 @@ class ChannelGroup:
 
     @property
     def smallest(self) -> int:
-        """The smallest width that bounds and quantum allow."""
+        """The smallest width above zero that bounds and quantum allow."""
         if self.pinned is not None:
             return self.width
         smallest = max(1, self.min_width)
@@ -139,19 +145,33 @@ class ChannelGroup:
         return min(smallest, self.width)
 
     def allows(self, width: int) -> bool:
-        """Whether this width respects pin, bounds and quantum; the dense width always does."""
+        """Whether this width respects pin, bounds and quantum; the dense width always does, zero where removable."""
+        if width == 0:
+            return self.removable
         return width == self.width or (self.smallest <= width < self.width and width % self.quantum == 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """How many channels one dimension of a layer has: a fixed part, and so many per kept unit of each group."""
+    """How many channels one dimension of a layer has: a fixed part, and so many per kept unit of each group.
+
+    `within` is a group of the removable branch that the layer stands in, if any: at width 0 the layer is gone.
+    """
 
     fixed: int
     terms: tuple[tuple[str, int], ...] = ()
+    within: str | None = None
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups that the size depends on."""
+        own = (group for group, _ in self.terms)
+        return tuple(dict.fromkeys([*own, *([] if self.within is None else [self.within])]))
 
     def size(self, widths: Mapping[str, int]) -> int:
-        """Channels along this axis when the groups have these widths."""
+        """Channels along this axis when the groups have these widths; none when the layer is gone."""
+        if self.within is not None and not widths[self.within]:
+            return 0
         return self.fixed + sum(per_unit * widths[group] for group, per_unit in self.terms)
 
 
@@ -171,10 +191,30 @@ class Layer:
         return self.shape.groups > 1 and self.shape.groups == self.shape.in_channels
 
     def at(self, widths: Mapping[str, int]) -> LayerShape:
-        """The concrete layer when the groups have these widths."""
+        """The concrete layer when the groups have these widths; one of a removed branch has no channels."""
         in_channels, out_channels = self.inputs.size(widths), self.outputs.size(widths)
+        if not in_channels or not out_channels:
+            return replace(self.shape, in_channels=0, out_channels=0, groups=1)
         groups = in_channels if self.depthwise else self.shape.groups
         return replace(self.shape, in_channels=in_channels, out_channels=out_channels, groups=groups)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """A residual branch that can go as a whole: the addition behind it then passes its other operand through.
+
+    `groups` live inside it: all of them are at width 0, or none. `modules` are the calls that it is made of, `tensors`
+    the parameters and buffers that go with them. `addition` counts the network's additions of two tensors in the order
+    of the run, `operand` (0 or 1) says which of the two the branch is. `pinned` is why it must stay, or None.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    modules: tuple[str, ...]
+    tensors: frozenset[str]
+    addition: int
+    operand: int
+    pinned: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,13 +275,17 @@ class KeepPlan:
 class ChannelGraph:
     """Every group of a network, where its channels live, and what the network costs at any widths.
 
-    `example` holds the inputs that the network was traced on, as given: the proof of a cut runs on their like.
+    `example` holds the inputs that the network was traced on, as given: the proof of a cut runs on their like. Where
+    the model's code holds channel counts, the graph belongs to the model's exported form, which is `program`; None
+    means that it belongs to the model itself. `branches` are the residual branches, when the trace was asked for them.
     """
 
     groups: tuple[ChannelGroup, ...]
     layers: tuple[Layer, ...]
     tensors: tuple[TensorSpec, ...]
     example: Any = field(default=None, repr=False)
+    program: Program | None = field(default=None, repr=False)
+    branches: tuple[Branch, ...] = ()
     _by_name: dict[str, ChannelGroup] = field(init=False, repr=False)
     _fingerprint: str = field(init=False, repr=False)  # hashed once, when first asked for
 
@@ -268,6 +312,11 @@ class ChannelGraph:
         return tuple(group for group in self.groups if group.pinned is not None)
 
     @property
+    def form(self) -> str:
+        """What is cut: "module", the model itself, or "exported graph", the calls that its forward makes."""
+        return "module" if self.program is None else "exported graph"
+
+    @property
     def fingerprint(self) -> str:
         """Changes exactly when groups, their places or the tensors' shapes change."""
         if not self._fingerprint:
@@ -284,8 +333,17 @@ class ChannelGraph:
         """Every group as narrow as it may become."""
         return Widths({group.name: group.smallest for group in self.groups})
 
+    @property
+    def removable(self) -> tuple[Branch, ...]:
+        """Branches that may go."""
+        return tuple(branch for branch in self.branches if branch.pinned is None)
+
+    def gone(self, widths: Mapping[str, int]) -> tuple[Branch, ...]:
+        """The branches that are removed at these widths."""
+        return tuple(branch for branch in self.removable if not any(widths[group] for group in branch.groups))
+
     def check(self, widths: Mapping[str, int]) -> None:
-        """Refuse widths that miss a group or break a pin, a bound or a quantum.
+        """Refuse widths that miss a group, break a pin, a bound or a quantum, or remove half a branch.
 
         Raises:
             CutError: naming the group, the width asked for and the widths allowed.
@@ -301,6 +359,11 @@ class ChannelGraph:
                     f"allowed are {group.smallest} to {group.width} in multiples of {group.quantum}"
                 )
                 raise CutError(f"group {group.name!r} cannot have width {width} ({why})", value=width)
+        for branch in self.removable:
+            if len({bool(widths[group]) for group in branch.groups}) > 1:
+                names = ", ".join(branch.groups)
+                message = f"branch {branch.name!r} goes as a whole: {names} are at width 0 together or not at all"
+                raise CutError(message, value=branch.name)
 
     def check_plan(self, plan: KeepPlan) -> None:
         """Refuse a plan of another graph, or indices that are not sorted, distinct and in range.
@@ -314,7 +377,7 @@ class ChannelGraph:
             )
         self.check(plan.widths)
         for name, kept in plan.kept.items():
-            if list(kept) != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= self[name].width:
+            if list(kept) != sorted(set(kept)) or (kept and not 0 <= kept[0] <= kept[-1] < self[name].width):
                 width = self[name].width
                 raise CutError(f"group {name!r}: kept indices must be sorted, distinct and below {width}", value=kept)
 
@@ -324,7 +387,8 @@ class ChannelGraph:
 
     def parameters(self, widths: Mapping[str, int]) -> int:
         """Scalars in all parameters (buffers not counted)."""
-        sizes = {t.path: list(t.shape) for t in self.tensors if t.parameter}
+        gone = frozenset().union(*(branch.tensors for branch in self.gone(widths)))
+        sizes = {t.path: list(t.shape) for t in self.tensors if t.parameter and t.path not in gone}
         for group in self.groups:
             places = {(slot.path, slot.dim): int(slot.indices.shape[1]) for slot in group.slots}  # tied: two roles
             for (path, dim), channels in places.items():
@@ -334,7 +398,7 @@ class ChannelGraph:
 
     def channels(self, widths: Mapping[str, int]) -> int:
         """Output channels of all convolutions (LACP's fifth metric)."""
-        return sum(layer.outputs.size(widths) for layer in self.layers if layer.shape.kind != "linear")
+        return sum(layer.at(widths).out_channels for layer in self.layers if layer.shape.kind != "linear")
 
 
 def replace_groups(graph: ChannelGraph, groups: Sequence[ChannelGroup]) -> ChannelGraph:

@@ -382,7 +382,7 @@ def batch_of_one_without_norm() -> Made:
     return Net(forward, a=conv(3, 8), head=conv(16, 4)), image(batch=1)
 
 
-@situation({"b": (4, 1), "a#2": (5, 1)}, {**OUT, "a": "channel count"})
+@situation({"a": (5, 1), "a#2": (3, 1), "b": (4, 1)}, OUT)  # as its exported graph
 def constant_slices() -> Made:
     def forward(m: Any, x: Tensor) -> Tensor:
         x = m.a(x)
@@ -391,7 +391,7 @@ def constant_slices() -> Made:
     return Net(forward, a=conv(3, 8), b=conv(3, 4), head=conv(9, 4)), image()
 
 
-@situation({"a": (6, 1)}, {**OUT, "b": "channel count"})
+@situation({"a": (6, 1), "b": (8, 1)}, OUT)  # as its exported graph
 def count_written_into_the_code() -> Made:
     def forward(m: Any, x: Tensor) -> Tensor:
         x = m.b(m.a(x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,8 @@ from channel_oracle import random_plan, whole_plan, worst_difference
 from channel_situations import SITUATIONS, Net, conv, image
 from torch import nn
 
-from tailor.channels import cut, trace
+from tailor.channels import cut
+from tailor.channels import trace as trace_either_form
 from tailor.channels.certify import _guilty
 from tailor.channels.proof import Finding, Proof
 from tailor.channels.rules import RULES, Call, Follower, Rule
@@ -22,6 +24,8 @@ from tailor.errors import ProofError
 from tailor.spec import ChannelGraph, ChannelGroup, replace_groups
 
 torch.set_num_threads(1)
+
+trace = functools.partial(trace_either_form, form="module")  # a broken rule would be sought in the export too
 
 Break = Callable[[str, Rule], None]
 

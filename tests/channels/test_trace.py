@@ -140,7 +140,7 @@ def test_bounds_are_honoured_to_the_letter() -> None:
     assert narrow.smallest_widths == narrow.dense_widths
 
 
-@pytest.mark.parametrize("options", [{"min_width": 0}, {"quantum": 0}, {"mixing": "maybe"}], ids=str)
+@pytest.mark.parametrize("options", [{"min_width": 0}, {"quantum": 0}, {"mixing": "maybe"}, {"form": "graph"}], ids=str)
 def test_meaningless_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(InvalidOptionError):
         trace(chain(), image(), **options)
@@ -174,7 +174,7 @@ def test_a_trace_within_inference_mode_or_autocast_is_the_same() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_any_seed_finds_the_same(seed: int) -> None:
-    for name in ("zero_padded_shortcut", "channel_shuffle", "constant_slices", "tied_autoencoder"):
+    for name in ("zero_padded_shortcut", "channel_shuffle", "branches_chosen_by_softmax", "tied_autoencoder"):
         model, example = SITUATIONS[name].model_and_input
         graph = trace(model, example, seed=seed)
         assert {g.name: (g.width, g.channels_per_unit) for g in graph.prunable} == dict(SITUATIONS[name].prunable)
@@ -261,6 +261,13 @@ class PicksByPosition(nn.Module):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_channels_picked_by_position_are_pinned_whatever_the_seed(seed: int) -> None:
-    graph = trace(PicksByPosition(), torch.randn(1, 3, 8, 8), seed=seed)
+    graph = trace(PicksByPosition(), torch.randn(1, 3, 8, 8), form="module", seed=seed)
     assert graph["first"].pinned is not None
     assert graph["second"].pinned is None
+
+
+def test_a_bound_that_contradicts_a_pin_is_refused() -> None:
+    model, example = SITUATIONS["plain_chain"].model_and_input
+    with pytest.raises(InvalidOptionError, match="group 'a' is pinned at its width of 8, below the min_width of 12"):
+        trace(model, example, pin=("a",), min_width=12)
+    assert trace(model, example, pin=("a",), min_width=8)["a"].pinned == "pinned by request (a)"

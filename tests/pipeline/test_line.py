@@ -39,6 +39,7 @@ def request(out: Path, **changes: object) -> PruneRequest:
         cycles=2,
         population=4,
         networks=12,
+        protocol="quick",
         out=out,
         database=out.parent / "measurements.sqlite",
     )
@@ -111,9 +112,16 @@ def test_nothing_to_prune_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_bounds_that_leave_nothing_to_cut_say_so(tmp_path: Path) -> None:
+    with pytest.raises(NothingToPruneError, match="a min_width of 200 and a quantum of 1 leave every group its dense"):
+        prune(request(tmp_path / "run", min_width=200), console=SilentReporter())
+    assert not (tmp_path / "run").exists()
+
+
 def command(out: Path) -> list[str]:
     net = Path(__file__).parent.parent / "tiny_net.py"
     options = "--data digits --budget 75% --cycles 6 --population 8 --recipe none --networks 12 --resume"
+    options += " --protocol quick"
     return [sys.executable, "-m", "tailor", "prune", f"{net}:make", *options.split(), "--out", str(out)]
 
 

@@ -80,7 +80,7 @@ def test_each_structure_is_predicted_once():
     assert latency.calls == 1
 
 
-@pytest.mark.parametrize("widths", [(), (8, 4), (4, 4), (0, 4)])
+@pytest.mark.parametrize("widths", [(), (8, 4), (4, 4), (-1, 4)])
 def test_candidates_that_are_no_ladder_are_refused(widths):
     with pytest.raises(InvalidOptionError, match="group 'a': candidate widths must be ascending"):
         SearchSpace({"a": widths}, LinearLatency(), 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from planted_problems import COSTS, SHAPES, listed, planted
@@ -75,6 +77,22 @@ def test_too_wide_a_problem_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(elimination, "_MOST_PAIRS", 10)
     with pytest.raises(TooWideError, match="pairs of points"):
         solve_front(planted("concat", "linear", 0))
+
+
+def test_a_dense_network_is_known_to_be_too_wide_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = [f"g{index}" for index in range(20)]
+    pairs = itertools.combinations(groups, 2)
+    terms = tuple(
+        Factor(groups=pair, ns=dict.fromkeys(itertools.product(range(1, 7), repeat=2), 5)) for pair in pairs
+    )
+    problem = WidthProblem(
+        candidates={group: tuple(range(1, 7)) for group in groups},
+        values={group: tuple(map(float, range(6))) for group in groups},
+        factors=Factors(constant_ns=0, terms=terms, approximation=0.0),
+    )
+    monkeypatch.setattr(elimination, "_combined", None)  # any work would fail
+    with pytest.raises(TooWideError, match="states at once"):
+        solve_front(problem)
 
 
 @pytest.mark.parametrize(

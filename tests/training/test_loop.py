@@ -227,3 +227,10 @@ def test_one_cycle_rises_for_a_fifth_and_falls_to_nothing():
     assert max(values) == pytest.approx(0.1, rel=0.01)
     assert values[0] < 0.01
     assert values[-1] < 1e-3
+
+
+@pytest.mark.parametrize("total", range(1, 12))
+def test_one_cycle_rises_and_falls_however_few_the_steps(total):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    values = rates(_schedule(optimizer, replace(RECIPE, schedule="one-cycle", learning_rate=0.1), total), total)
+    assert all(0 < value <= 0.1 + 1e-9 for value in values)

@@ -7,11 +7,15 @@ from dataclasses import replace
 
 import torch
 
+from tailor.channels.branches import marked
 from tailor.channels.proof import Finding, Proof
+from tailor.channels.stress import Stressed
 from tailor.errors import ProofError
-from tailor.spec import ChannelGraph, ChannelGroup, KeepPlan, replace_groups
+from tailor.spec import Branch, ChannelGraph, ChannelGroup, KeepPlan, replace_groups
 
-__all__ = ["blame", "certified"]
+__all__ = ["HELD", "blame", "certified", "certified_branches"]
+
+HELD = "the code holds a channel count or order"  # how the reason of every group begins that a cut has broken
 
 Test = Callable[[Sequence[str]], Finding]
 
@@ -37,11 +41,34 @@ def certified(graph: ChannelGraph, proof: Proof, seed: int, *, thorough: bool) -
     return replace_groups(graph, groups)
 
 
+def certified_branches(graph: ChannelGraph, stand: Stressed) -> ChannelGraph:
+    """The graph with every branch pinned whose removal breaks the law, alone or together with the others."""
+    if not graph.removable:
+        return graph
+    proof = Proof(stand, graph)
+
+    def without(names: Sequence[str]) -> Finding:
+        lost = {group for branch in graph.removable if branch.name in names for group in branch.groups}
+        kept = {group.name: () if group.name in lost else tuple(range(group.width)) for group in graph.groups}
+        plan = KeepPlan(fingerprint=graph.fingerprint, kept=kept)
+        finding = proof.check(plan)
+        return proof.check_training(plan) if finding.holds else finding
+
+    failures = _guilty([branch.name for branch in graph.removable], [], without)
+
+    def judged(branch: Branch) -> Branch:
+        if branch.name not in failures:
+            return branch
+        return replace(branch, pinned=f"the code around it needs its result: {failures[branch.name].detail}")
+
+    return marked(graph, map(judged, graph.branches)) if failures else graph
+
+
 def _reason(finding: Finding) -> str:
     """Where to look, without the numbers of this one cut."""
     place = f" in {finding.where}" if finding.where else ""
     seen = f"forward fails{place}" if finding.failure else "outputs differ"
-    return f"the code holds a channel count or order: {seen} after a cut"
+    return f"{HELD}: {seen} after a cut"
 
 
 def blame(graph: ChannelGraph, plan: KeepPlan, proof: Proof, finding: Finding) -> ProofError:
@@ -91,7 +118,7 @@ def _guilty(names: Sequence[str], innocent: Sequence[str], test: Test) -> dict[s
     together are found too.
     """
     finding = test([*innocent, *names])
-    if finding.holds:
+    if finding.holds or not names:
         return {}
     if len(names) == 1:
         return {names[0]: finding}

@@ -76,6 +76,8 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
         memo[id(value)] = new
         own = new.__dict__
         for name, part in vars(value).items():
+            if name == "_compiled_call_impl":
+                continue  # it calls the original: a copy that was cut would still compute the dense network
             own[name] = part if type(part) in _ATOMIC else _copied(part, memo)
         return new
     if kind is dict or kind is OrderedDict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,13 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from tailor.channels.copying import duplicate, named_tensors
+from tailor.channels.entrance import admitted
+from tailor.channels.network import Counts, network_of
+from tailor.channels.nothing import Gone
 from tailor.errors import CutError
 from tailor.spec import ChannelGraph, KeepPlan
 
-__all__ = ["Positions", "assemble", "build", "kept_positions", "shortened_tensors"]
+__all__ = ["Positions", "assemble", "build", "gone_modules", "kept_positions", "shortened_tensors"]
 
 Positions = dict[tuple[str, int], Tensor]
 
@@ -38,14 +41,24 @@ def kept_positions(graph: ChannelGraph, plan: KeepPlan) -> Positions:
     return {place: torch.from_numpy(np.flatnonzero(mask)) for place, mask in masks.items()}
 
 
+def gone_modules(graph: ChannelGraph, plan: KeepPlan) -> tuple[str, ...]:
+    """Names of the modules that the plan's removed branches are made of."""
+    return tuple(module for branch in graph.gone(plan.widths) for module in branch.modules)
+
+
 def build(model: nn.Module, graph: ChannelGraph, plan: KeepPlan) -> nn.Module:
     """The smaller network, as a new module with its own weights; modes, hooks and frozen flags are kept.
+
+    Where the graph belongs to the model's exported form, that is what is cut, and what comes back.
 
     Raises:
         CutError: the plan is another graph's, or breaks a pin, a bound or a quantum; or the model is another.
     """
+    model = admitted(model)
     graph.check_plan(plan)
-    return assemble(model, shortened_tensors(model, graph, kept_positions(graph, plan)))
+    model = network_of(model, graph)
+    shortened = shortened_tensors(model, graph, kept_positions(graph, plan))
+    return assemble(model, shortened, gone_modules(graph, plan))
 
 
 def shortened_tensors(model: nn.Module, graph: ChannelGraph, positions: Positions) -> dict[str, Tensor]:
@@ -65,10 +78,10 @@ def shortened_tensors(model: nn.Module, graph: ChannelGraph, positions: Position
     return {path: _shortened(named[path], keeps) for path, keeps in dims.items()}
 
 
-def assemble(model: nn.Module, replaced: Mapping[str, Tensor]) -> nn.Module:
+def assemble(model: nn.Module, replaced: Mapping[str, Tensor], gone: Sequence[str] = ()) -> nn.Module:
     """A copy of the model with some tensors replaced and the numbers of their modules made to agree.
 
-    Shared weights stay shared, and nothing that is replaced is copied.
+    Shared weights stay shared, and nothing that is replaced is copied; the modules in `gone` compute nothing.
     """
     small = duplicate(model, replaced)
     dense = named_tensors(model)
@@ -77,6 +90,11 @@ def assemble(model: nn.Module, replaced: Mapping[str, Tensor]) -> nn.Module:
         own = (*module._parameters.values(), *module._buffers.values())
         if any(id(tensor) in changed for tensor in own) or hasattr(module, "parametrizations"):
             _refit(module)
+    left = {id(small.get_submodule(path)) for path in gone}
+    for parent in list(small.modules()) if left else ():
+        for name, child in parent._modules.items():
+            if id(child) in left and child is not None:
+                parent._modules[name] = Gone.of(child)
     return small
 
 
@@ -111,6 +129,8 @@ def _refit(module: nn.Module) -> None:
         module.num_channels = module.weight.shape[0]
     elif isinstance(module, nn.PReLU):
         module.num_parameters = module.weight.numel()
+    elif isinstance(module, Counts):
+        module.refit()
 
 
 def _refit_convolution(module: _ConvNd) -> None:

@@ -21,12 +21,15 @@ from torch import Tensor
 __all__ = [
     "Ledger",
     "Pin",
+    "Site",
     "Unions",
     "channel_vector",
     "common_shape",
     "distinct",
+    "longest",
     "module_name",
     "slim",
+    "solid",
     "varies",
     "varying",
 ]
@@ -49,9 +52,16 @@ def varying(track: Tensor) -> frozenset[int]:
     return frozenset(dim for dim in range(track.ndim) if varies(track, dim))
 
 
+def longest(track: Tensor) -> int | None:
+    """Of the dimensions along which identities differ, the one with the most indices; the first of several."""
+    return max(sorted(varying(track)), key=lambda dim: track.shape[dim], default=None)
+
+
 def slim(track: Tensor) -> Tensor:
     """The same track with stride 0 wherever identities do not differ, so that `varies` tells the truth."""
     core = track
+    if not track.numel():  # nothing to compare: strides alone know the identities
+        return track
     for dim in range(track.ndim):  # what has stride 0 is not compared over and over
         if track.shape[dim] > 1 and track.stride(dim) == 0:
             core = core.narrow(dim, 0, 1)
@@ -63,12 +73,36 @@ def slim(track: Tensor) -> Tensor:
     return core.expand(track.shape)
 
 
+def solid(track: Tensor) -> Tensor:
+    """The same track with one row where a tensor has none: the channels of boxes that nobody found.
+
+    A track without rows still has its identities in memory, as long as it was expanded from one that had.
+    """
+    if track.numel():
+        return track
+    shape = [max(1, size) for size in track.shape]
+    last = track.storage_offset() + sum((size - 1) * step for size, step in zip(shape, track.stride(), strict=True))
+    if last >= track.untyped_storage().nbytes() // track.itemsize:
+        return torch.zeros((), dtype=torch.int64).expand(shape)
+    return track.as_strided(shape, track.stride())
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pin:
     """Identities that may not be removed, and why."""
 
     ids: npt.NDArray[np.int64]
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Site:
+    """One call that mixes channels: the `number`-th of its operator; `ids` are whose lie along `dim` of its input."""
+
+    operator: str
+    number: int
+    dim: int
+    ids: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +121,9 @@ class Ledger:
         self.pins: list[Pin] = []
         self.residual: list[npt.NDArray[np.int64]] = []
         self.mixing: list[Pin] = []
-        self.positional = False  # some channels were picked by their position, which a cut may shift
+        self.sites: list[Site] = []
+        self.picked: list[npt.NDArray[np.int64]] = []  # channels picked by position, which a cut may shift
+        self.selects = False  # some values decided what was computed next, so float noise may decide otherwise
         self._next = 1
         self._pairs: list[npt.NDArray[np.int64]] = []
 
@@ -126,15 +162,23 @@ class Ledger:
         """Remember that an addition ties these identities to others."""
         self.residual.append(distinct(track))
 
-    def mark_mixing(self, track: Tensor, norm: str) -> None:
-        """Remember that this norm mixes these identities."""
-        self.mixing.append(Pin(distinct(track), norm))
+    def mark_mixing(self, vector: Tensor, norm: str, *, operator: str, number: int, dim: int) -> None:
+        """Remember that a call mixes these identities, shape [size of `dim`], and which call it is."""
+        self.mixing.append(Pin(distinct(vector), norm))
+        self.sites.append(Site(operator=operator, number=number, dim=dim, ids=vector.numpy()))
 
     def role(self, path: str, dim: int, role: str) -> None:
         """Say what a dimension is to its channels; a weight used twice may both produce and consume them."""
         known = self.roles.get((path, dim), ())
         if not known or (role not in known and "per-channel" not in (*known, role)):
             self.roles[path, dim] = (*known, role)
+
+    @property
+    def positional(self) -> bool:
+        """Whether channels that no pin holds were picked by their position."""
+        unit = self.resolve().unit
+        held = np.unique(np.concatenate([unit[pin.ids] for pin in self.pins])) if self.pins else unit[:0]
+        return any(not np.isin(unit[ids], held).all() for ids in self.picked)
 
     def resolve(self) -> Unions:
         """Connected components of all ties."""
@@ -153,6 +197,7 @@ def module_name(path: str) -> str:
 
 def distinct(track: Tensor) -> npt.NDArray[np.int64]:
     """The identities in a track without the null one, sorted."""
+    track = solid(track)
     for dim in range(track.ndim):
         if not varies(track, dim):
             track = track.narrow(dim, 0, 1)
@@ -162,7 +207,7 @@ def distinct(track: Tensor) -> npt.NDArray[np.int64]:
 
 def channel_vector(ledger: Ledger, track: Tensor, dim: int) -> Tensor:
     """One identity per index of `dim`, shape [size]; what shares an index is tied, for it can only go together."""
-    rows = track.movedim(dim, 0)
+    rows = solid(track).movedim(dim, 0)
     for other in range(1, rows.ndim):
         if not varies(rows, other):
             rows = rows.narrow(other, 0, 1)

@@ -27,13 +27,13 @@ class LayerCall:
     axes: tuple[int, int]
 
     @classmethod
-    def of(cls, path: str, kind: str, call: Call, axes: tuple[int, int]) -> LayerCall:
-        """Read the numbers off the operator's arguments; no tensor is kept."""
+    def of(cls, path: str, kind: str, call: Call, axes: tuple[int, int], sizes: tuple[int, ...]) -> LayerCall:
+        """Read the numbers off the operator's arguments and its weight's shape; no tensor is kept."""
         args, out = call.args, call.out
         if kind == "linear":
-            inner, outer = (int(size) for size in args["mat2"].shape)
+            inner, outer = sizes[axes[0]], sizes[axes[1]]
             shape = LayerShape(kind=kind, in_channels=inner, out_channels=outer, bias=call.name == "addmm")
-            return cls(path, shape, int(out.shape[0]), axes)
+            return cls(path, shape, out.numel() // outer, axes)
         x, weight = args["input"], args["weight"]
         spatial = x.ndim - 2
         shape = LayerShape(

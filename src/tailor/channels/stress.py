@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from tailor.calling import Inputs, call_model, output_tensors, quiet
 from tailor.channels.copying import duplicate, named_tensors
 from tailor.errors import TraceError
 
-__all__ = ["TOLERANCE", "Stressed", "stressed"]
+__all__ = ["TOLERANCE", "Stressed", "exact", "stressed"]
 
 TOLERANCE = 1e-3  # of the largest output; float32 noise stays below 1e-4, a wrong channel shows as 1e-1 and more
 LOW_PRECISION_TOLERANCE = 5e-2  # where a model insists on its half precision
@@ -33,12 +33,16 @@ Watch = Callable[[nn.Module], AbstractContextManager[Any]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stressed:
-    """The copy, the inputs that it accepts, what it returned for them, and the noise to expect."""
+    """The copy, the inputs that it accepts, what it returned for them, the noise to expect, and whether it picks.
+
+    A network picks when values decide what it computes next (topk, nms, masks): there float noise may change all.
+    """
 
     model: nn.Module
     inputs: Inputs
     output: Any
     tolerance: float
+    picks: bool = False
 
 
 def stressed(model: nn.Module, inputs: Inputs, seed: int, watch: Watch | None = None) -> Stressed:
@@ -72,6 +76,28 @@ def stressed(model: nn.Module, inputs: Inputs, seed: int, watch: Watch | None = 
         if not random or all(bool(t.isfinite().all()) for t in tensors):
             return Stressed(twin, given, output, LOW_PRECISION_TOLERANCE if own_precision else TOLERANCE)
     raise refused if refused is not None else TraceError("the model could not be run", value=type(model).__name__)
+
+
+def exact(stand: Stressed) -> Stressed:
+    """The same stand for a network that picks: in double precision, unless it insists on its own."""
+
+    def widen(leaf: Any) -> Any:
+        return leaf.double() if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
+
+    doubled = {path: _like(tensor, widen(tensor.detach())) for path, tensor in named_tensors(stand.model).items()}
+    with torch.inference_mode(False), torch.no_grad():
+        twin = duplicate(stand.model, doubled)
+    given = Inputs(tree_map(widen, stand.inputs.args), tree_map(widen, dict(stand.inputs.kwargs)))
+    with quiet(twin):
+        try:
+            output = call_model(twin, given)
+        except TraceError:
+            return replace(stand, picks=True)
+    return Stressed(twin, given, output, TOLERANCE, picks=True)
+
+
+def _like(tensor: Tensor, data: Tensor) -> Tensor:
+    return nn.Parameter(data, requires_grad=False) if isinstance(tensor, nn.Parameter) else data
 
 
 def _perturbed(model: nn.Module, generator: torch.Generator, *, own_precision: bool) -> nn.Module:

@@ -12,7 +12,7 @@ from tailor.comparison.writing import write_comparison
 from tailor.console import Reporter
 from tailor.errors import BudgetUnreachableError, InvalidOptionError, TailorError
 from tailor.latency.profile import Profile
-from tailor.methods import method_named
+from tailor.methods import Method, method_named
 from tailor.pipeline import PruneRequest, PruneResult, prune
 from tailor.pipeline.begin import begin
 from tailor.pipeline.searching import profiled_on
@@ -28,11 +28,13 @@ ERROR = "ERROR"
 class CompareRequest:
     """What every run shares, and what they differ in. `shared.out` is the folder of the whole comparison.
 
+    Methods are names, or recipes of the caller's own, each with a name of its own.
+
     `shared.method`, `shared.budget`, `shared.seed` and `shared.resume` are not used.
     """
 
     shared: PruneRequest
-    methods: Sequence[str]
+    methods: Sequence[str | Method]
     budgets: Sequence[Budget]
     seeds: Sequence[int] = (0,)
 
@@ -52,7 +54,7 @@ def compare(request: CompareRequest, *, console: Reporter) -> Comparison:
     runs: list[ComparedRun] = []
     found = _comparison(request, profiled, runs)
     for budget, seed, method in itertools.product(request.budgets, request.seeds, request.methods):
-        console.stage(f"{method} at {budget.text}, seed {seed}")
+        console.stage(f"{_name(method)} at {budget.text}, seed {seed}")
         runs.append(_run(request, profiled, method, budget, seed, console))
         found = _comparison(request, profiled, runs)
         write_comparison(request.shared.out, found)
@@ -61,14 +63,21 @@ def compare(request: CompareRequest, *, console: Reporter) -> Comparison:
 
 def _check(request: CompareRequest) -> None:
     for name, values in (
-        ("method", request.methods), ("budget", [each.text for each in request.budgets]), ("seed", request.seeds),
+        ("method", [_name(method) for method in request.methods]),
+        ("budget", [each.text for each in request.budgets]),
+        ("seed", request.seeds),
     ):
         if not values:
             raise InvalidOptionError(f"no {name} to compare", value=values)
         if len(set(values)) != len(values):
             raise InvalidOptionError(f"a {name} is named twice: {', '.join(map(str, values))}", value=values)
     for method in request.methods:
-        method_named(method)
+        if isinstance(method, str):
+            method_named(method)
+
+
+def _name(method: str | Method) -> str:
+    return method if isinstance(method, str) else method.name
 
 
 def _profile(request: CompareRequest, console: Reporter) -> Profile:
@@ -83,9 +92,10 @@ def _profile(request: CompareRequest, console: Reporter) -> Profile:
 
 
 def _run(
-    request: CompareRequest, profiled: Profile, method: str, budget: Budget, seed: int, console: Reporter
+    request: CompareRequest, profiled: Profile, method: str | Method, budget: Budget, seed: int, console: Reporter
 ) -> ComparedRun:
-    name = f"{method}-{budget.text.replace('%', 'pc')}-{seed}"
+    called = _name(method)
+    name = f"{called}-{budget.text.replace('%', 'pc')}-{seed}"
     place = request.shared.out / name
     stored = place / "compared.json"
     if stored.exists():
@@ -100,12 +110,12 @@ def _run(
     try:
         result = prune(asked, console=console)
     except TailorError as error:
-        console.warn(f"{method}: {error}")
-        row = ComparedRun(method=method, budget=budget.text, seed=seed, folder=name, outcome=ERROR, reason=str(error))
+        console.warn(f"{called}: {error}")
+        row = ComparedRun(method=called, budget=budget.text, seed=seed, folder=name, outcome=ERROR, reason=str(error))
         if isinstance(error, BudgetUnreachableError):  # it would be the next time
             write_record(stored, row)
         return row
-    row = _row(result, method, budget, seed, time.perf_counter() - started)
+    row = _row(result, called, budget, seed, time.perf_counter() - started)
     write_record(stored, row)
     return row
 

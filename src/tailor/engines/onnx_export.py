@@ -32,7 +32,7 @@ _WRAPPED = "network"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OnnxNetwork:
-    """A serialised ONNX graph of fixed shapes with the tensors to feed it, and whose work each node does.
+    """A serialised ONNX graph with the tensors to feed it, whose work each node does, and which exporter wrote it.
 
     `feeds` are the graph's inputs by name, contiguous and on the CPU. The graph's outputs are the tensors that the
     module returns, in `output_tensors` order.
@@ -41,12 +41,22 @@ class OnnxNetwork:
     data: bytes
     feeds: Mapping[str, Tensor]
     owners: NodeOwners
+    exporter: str
 
 
 def export_onnx(
-    module: nn.Module, inputs: Sequence[Any], *, engine: str, dtype: torch.dtype = torch.float32
+    module: nn.Module,
+    inputs: Sequence[Any],
+    *,
+    engine: str,
+    dtype: torch.dtype = torch.float32,
+    exporters: Sequence[str] = ("traced", "program"),
+    free_batch: bool = False,
 ) -> OnnxNetwork:
     """The module as ONNX, by torch's tracing exporter, or by its graph exporter where that one refuses.
+
+    `exporters` gives the order in which they are tried. With `free_batch` the graph takes any batch size: every input
+    whose first size is the first input's, which must not be 1.
 
     Works on a copy in eval mode with floating-point numbers in `dtype`. Weights too small for a normal number become
     zero: a CPU may take 100 cycles for each. BatchNorm is folded into the layer before it, as every
@@ -63,7 +73,8 @@ def export_onnx(
         _flush_denormals(network)
         wrapped = _TensorsOnly(network, leaves, spec).eval()
         tensors = [_converted(leaf, dtype).contiguous() for leaf in leaves if isinstance(leaf, Tensor)]
-        proto = _export(wrapped, [tensor.clone() for tensor in tensors])
+        batch = int(tensors[0].shape[0]) if free_batch else None
+        exporter, proto = _export(wrapped, [tensor.clone() for tensor in tensors], exporters, batch)
     own_initializers(proto)
     fold_batch_norm(proto)
     owners = name_after_modules(proto, module, prefix=f"{_WRAPPED}.")
@@ -72,6 +83,7 @@ def export_onnx(
         data=proto.SerializeToString(),
         feeds={value.name: given[value.name] for value in proto.graph.input},
         owners=owners,
+        exporter=exporter,
     )
 
 
@@ -92,24 +104,26 @@ class _TensorsOnly(nn.Module):
         return tuple(output_tensors(self.network(*tree_unflatten(leaves, self._spec))))
 
 
-def _export(network: nn.Module, tensors: list[Tensor]) -> Any:
-    """The exporters in turn; both leave names of parameters on initializers."""
+def _export(
+    network: nn.Module, tensors: list[Tensor], exporters: Sequence[str], batch: int | None
+) -> tuple[str, Any]:
+    """The exporters in turn; both leave names of parameters on initializers. Inputs of this batch are of any."""
     reasons = []
-    for exporter in (_export_traced, _export_program):
+    free = [batch is not None and bool(tensor.ndim) and tensor.shape[0] == batch for tensor in tensors]
+    for name in exporters:
         try:
-            return exporter(network, tensors)
+            return name, _EXPORTERS[name](network, tensors, free)
         except Exception as error:  # the exporters raise types of their own at will
             reasons.append(_reason(error))
-    raise MeasurementError(
-        f"cannot be written as ONNX: {reasons[0]}; by the other exporter: {reasons[1]}", value=reasons
-    )
+    raise MeasurementError(f"cannot be written as ONNX: {'; by the other exporter: '.join(reasons)}", value=reasons)
 
 
-def _export_traced(network: nn.Module, tensors: list[Tensor]) -> Any:
+def _export_traced(network: nn.Module, tensors: list[Tensor], free: Sequence[bool]) -> Any:
     """torch's first exporter: ten times faster than its successor."""
     import onnx
 
     written = io.BytesIO()
+    names = [_input_name(index) for index in range(len(tensors))]
     torch.onnx.export(
         network,
         tuple(tensors),
@@ -118,14 +132,16 @@ def _export_traced(network: nn.Module, tensors: list[Tensor]) -> Any:
         training=torch.onnx.TrainingMode.PRESERVE,  # EVAL would lose the weights' names
         do_constant_folding=False,  # folded weights lose their names; the engines fold for themselves
         opset_version=_OPSET,
-        input_names=[_input_name(index) for index in range(len(tensors))],
+        input_names=names,
+        dynamic_axes={name: {0: "batch"} for name, any_batch in zip(names, free, strict=True) if any_batch},
     )
     return onnx.load_model_from_string(written.getvalue())
 
 
-def _export_program(network: nn.Module, tensors: list[Tensor]) -> Any:
+def _export_program(network: nn.Module, tensors: list[Tensor], free: Sequence[bool]) -> Any:
     """torch's second exporter, which knows more operators."""
     required("onnxscript", engine="onnxruntime", extra="onnxruntime")
+    shapes = tuple({0: torch.export.Dim.DYNAMIC} if any_batch else None for any_batch in free)
     program = torch.onnx.export(
         network,
         tuple(tensors),
@@ -134,10 +150,14 @@ def _export_program(network: nn.Module, tensors: list[Tensor]) -> Any:
         verbose=False,
         opset_version=_OPSET + 1,  # its oldest
         input_names=[_input_name(index) for index in range(len(tensors))],
+        dynamic_shapes={"tensors": shapes} if any(free) else None,
     )
     if program is None:
         raise MeasurementError("the exporter returned no program", value=type(network).__name__)
     return program.model_proto
+
+
+_EXPORTERS = {"traced": _export_traced, "program": _export_program}
 
 
 def _reason(error: Exception) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from torch import Tensor, nn
 
 from tailor.errors import DataError, UnknownNameError
+from tailor.importance.branches import branch_values, with_branch_outputs
 from tailor.importance.chance import RandomImportance
 from tailor.importance.feature_rank import feature_rank_scores
 from tailor.importance.filters import Scores
@@ -66,10 +67,14 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Observed:
-    """Scores that were observed once on data, per group; pinned groups have none."""
+    """Scores that were observed once on data, per group; pinned groups have none.
+
+    `branches` is what the output of each removable branch was worth, in the same unit.
+    """
 
     name: str
     scores: Mapping[str, Scores]
+    branches: Mapping[str, float] = field(default_factory=dict)
 
     def __call__(self, model: nn.Module, group: ChannelGroup) -> Scores:
         """Scores, shape [width], whatever the model's weights have become since."""
@@ -92,11 +97,13 @@ def importance_named(name: str, seed: int = 0, calibration: Calibration | None =
             f"importance {name} is observed on training images; give data, or choose {', '.join(FROM_WEIGHTS)}",
             value=name,
         )
-    return Observed(name=name, scores=_observed(name, calibration))
+    scores = _observed(name, calibration)
+    return Observed(name=name, scores=scores, branches=branch_values(calibration.graph, scores))
 
 
 def _observed(name: str, calibration: Calibration) -> Mapping[str, Scores]:
     model, graph, device = calibration.model, calibration.graph, calibration.device
     if name == "hrank":
         return feature_rank_scores(copy.deepcopy(model).to(device).eval(), graph, calibration.batches())
-    return taylor_scores(model, graph, name, calibration.batches(), device=device)
+    scored = graph if name == "input-taylor" else with_branch_outputs(graph)  # outputs consume nothing
+    return taylor_scores(model, scored, name, calibration.batches(), device=device)

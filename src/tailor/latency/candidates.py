@@ -13,6 +13,7 @@ from tailor.timing import claimable_step
 __all__ = ["axes_of", "draw_networks", "group_candidates", "modelled_candidates"]
 
 _NARROWEST = 0.1  # of the dense width, for networks of any widths
+_WITHOUT_SOME = 0.5  # of the networks lack branches, where branches can go
 _ATTEMPTS = 50  # draws per wanted network before the space counts as exhausted
 
 
@@ -56,7 +57,8 @@ def draw_networks(
 
     Candidates are where a search goes; any widths teach what lies between them. Widths drawn independently would all
     cost about the same (their sum concentrates), and the model would never see deep cuts: so every network draws its
-    own mean width first, and the groups scatter around it. Never the dense network.
+    own mean width first, and the groups scatter around it. Where branches can go, every second network lacks some of
+    them, each with a chance of its own. Never the dense network.
     """
     draw = random.Random(seed)
     dense = graph.dense_widths
@@ -69,9 +71,17 @@ def draw_networks(
         mean, scatter = draw.uniform(0.05, 0.95), draw.choice((2.0, 6.0))
         choices = anything if attempt % 2 else candidates
         network = Widths({group: _pick(draw, widths, mean, scatter) for group, widths in choices.items()})
+        if graph.removable and draw.random() < _WITHOUT_SOME:
+            network = _without_some(draw, graph, network)
         if network != dense:
             chosen[network] = None
     return tuple(chosen)
+
+
+def _without_some(draw: random.Random, graph: ChannelGraph, widths: Widths) -> Widths:
+    share = draw.uniform(0.1, 0.9)
+    gone = [branch for branch in graph.removable if draw.random() < share]
+    return widths.but({group: 0 for branch in gone for group in branch.groups})
 
 
 def _all_widths(group: ChannelGroup) -> tuple[int, ...]:
@@ -92,7 +102,7 @@ def _edges(group: ChannelGroup, touches: tuple[Touch, ...], resolution: float) -
             width = (edge - touch.offset) // touch.per_unit
             found.add(width // group.quantum * group.quantum)
     found.discard(group.width)
-    allowed = [width for width in found if group.allows(width)]
+    allowed = [width for width in found if width and group.allows(width)]  # going as a whole is no narrow width
     return _worthwhile(group.width, allowed, lambda width: sum(touch.ns(width) for touch in touches), resolution)
 
 

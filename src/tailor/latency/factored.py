@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tailor.latency.factors import Factors, factors_of
+from tailor.latency.seen import beyond
 from tailor.latency.staircase import Staircase, quantum_of, stair_levels
 from tailor.records import Estimate
 from tailor.spec import Axis, Layer, LayerShape, Widths
@@ -128,7 +129,7 @@ class FactoredTerms:
     """Everything a factored latency model knows; plain data, stored in profile.json.
 
     `q90` is the 90 % quantile of the relative error on held-out networks; `narrowest` the smallest width per group
-    among the networks measured: below it the model extrapolates.
+    among the networks measured: below it the model extrapolates; `removed` the groups that were also measured at 0.
     """
 
     layers: tuple[LayerTerm, ...]
@@ -138,6 +139,7 @@ class FactoredTerms:
     dense_ns: int
     q90: float
     narrowest: Mapping[str, int]
+    removed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +170,7 @@ class FactoredLatency:
         total = self.terms.constant_ns
         for index, layer in enumerate(self.terms.layers):
             total += self.layer_ns(index, layer.inputs.size(widths), layer.outputs.size(widths))
-        below = any(widths[group] < narrowest for group, narrowest in self.terms.narrowest.items())
+        below = beyond(widths, self.terms.narrowest, self.terms.removed)
         return Estimate(
             ns=round(total),
             low_ns=round(total * (1 - self.terms.q90)),
@@ -204,7 +206,10 @@ def layer_features(layer: LayerTerm, lone: LoneLayer, in_channels: int, out_chan
     """What the coefficients multiply: lone ns, padded MACs, padded and unpadded output and input elements.
 
     All but the first for one sample; all for every call of the layer; padded as the stairs say, else to 16 channels.
+    A layer without channels is gone: all are 0.
     """
+    if not in_channels or not out_channels:
+        return Coefficients(lone=0.0, product=0.0, outputs=0.0, inputs=0.0, traffic_out=0.0, traffic_in=0.0)
     shape = layer.shape
     padded_in = _padded(in_channels, lone.quantum_in)
     padded_out = _padded(out_channels, lone.quantum_out)

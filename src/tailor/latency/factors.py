@@ -12,7 +12,7 @@ import numpy as np
 
 from tailor.spec import Axis, Widths
 
-__all__ = ["Factor", "Factors", "PricedLayer", "PricedLayers", "factors_of", "group_price"]
+__all__ = ["Factor", "Factors", "PricedLayer", "PricedLayers", "factors_of", "group_price", "together_at_zero"]
 
 Candidates = Mapping[str, tuple[int, ...]]
 
@@ -21,7 +21,10 @@ _CHECKED = 200  # random networks on which a decomposed layer is compared with i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factor:
-    """One term of the sum: integer ns for every combination of candidate widths of its one or two groups."""
+    """One term of the sum: integer ns for the combinations of candidate widths of its one or two groups.
+
+    A combination that is missing cannot be chosen: two groups of a branch, of which one is removed.
+    """
 
     groups: tuple[str, ...]
     ns: Mapping[tuple[int, ...], int]
@@ -76,7 +79,7 @@ def group_price(model: PricedLayers, group: str, around: Widths) -> Callable[[in
     touched = [
         (index, layer)
         for index, layer in enumerate(model.priced_layers)
-        if any(name == group for axis in (layer.inputs, layer.outputs) for name, _ in axis.terms)
+        if any(group in axis.groups for axis in (layer.inputs, layer.outputs))
     ]
 
     def price(width: int) -> float:
@@ -117,9 +120,22 @@ def factors_of(model: PricedLayers, candidates: Candidates, around: Widths) -> F
     return Factors(constant_ns=round(constant), terms=terms, approximation=worst)
 
 
+def together_at_zero(factors: Factors, candidates: Candidates, branches: Sequence[Sequence[str]]) -> Factors:
+    """The same sum without the combinations in which one group of a branch is at width 0 and another is not."""
+    terms = {term.groups: term for term in factors.terms}
+    for branch in branches:
+        removable = [group for group in branch if 0 in candidates.get(group, ())]
+        for pair in itertools.pairwise(sorted(removable)):
+            every = dict.fromkeys(itertools.product(*(candidates[group] for group in pair)), 0)
+            known = terms.get(pair, Factor(groups=pair, ns=every))
+            agreeing = {widths: ns for widths, ns in known.ns.items() if bool(widths[0]) == bool(widths[1])}
+            terms[pair] = Factor(groups=pair, ns=agreeing)
+    return Factors(constant_ns=factors.constant_ns, terms=tuple(terms.values()), approximation=factors.approximation)
+
+
 def _free_groups(layer: PricedLayer, candidates: Candidates) -> tuple[str, ...]:
     """The groups with a choice that the layer reads, in one order for all layers."""
-    named = {group for axis in (layer.inputs, layer.outputs) for group, _ in axis.terms}
+    named = {group for axis in (layer.inputs, layer.outputs) for group in axis.groups}
     return tuple(sorted(group for group in named if len(candidates.get(group, ())) > 1))
 
 
@@ -157,19 +173,22 @@ def _decomposed(
     for group, units in layer.inputs.terms:
         per_unit[group] = per_unit.get(group, 0) + units
     tables: dict[tuple[str, ...], dict[tuple[int, ...], float]] = {}
+    present = {group: candidates[group][-1] for group in reading}  # a layer that is gone shows no slope
     for width in candidates[writer] if writer else (0,):
-        fixed = around.but({writer: width}) if writer else around
+        fixed = around.but(present | ({writer: width} if writer else {}))
         line = _line(model, index, fixed, candidates, reading, around)
         rest = line[0] + line[1] * (layer.inputs.size(fixed) - sum(per_unit[g] * fixed[g] for g in reading))
-        if writer:
+        home = layer.inputs.within if layer.inputs.within in reading else None
+        if writer and home is None:
             tables.setdefault((writer,), {})[(width,)] = rest
-        else:
+        elif home is None:
             tables.setdefault((), {})[()] = rest
         for group in reading:
             groups = tuple(sorted((group, writer))) if writer else (group,)
             for own in candidates[group]:
                 key = (own,) if not writer else (own, width) if groups[0] == group else (width, own)
-                tables.setdefault(groups, {})[key] = line[1] * per_unit[group] * own
+                left = rest if group == home and own else 0.0  # gone with its branch
+                tables.setdefault(groups, {})[key] = line[1] * per_unit[group] * own + left
     return tables, _error(model, index, tables, free, candidates, around)
 
 
@@ -197,7 +216,8 @@ def _line(
 ) -> tuple[float, float]:
     """Intercept and slope of the layer's latency over its input channels."""
     layer = model.priced_layers[index]
-    low = layer.inputs.size(fixed.but({group: candidates[group][0] for group in reading}))
+    narrowest = {group: next(filter(None, candidates[group]), 0) for group in reading}  # above zero
+    low = layer.inputs.size(fixed.but(narrowest))
     high = layer.inputs.size(fixed.but({group: candidates[group][-1] for group in reading}))
     sizes = np.unique(np.linspace(low, high, 33).round().astype(int))
     outputs = layer.outputs.size(fixed)

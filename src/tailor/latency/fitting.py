@@ -19,6 +19,7 @@ from tailor.latency.factored import (
     layer_features,
     signature_of,
 )
+from tailor.latency.seen import narrowest_of, removed_of
 from tailor.spec import Layer, LayerShape, Widths
 
 __all__ = ["FactoredFit", "fit_error", "fit_factored", "kendall_tau"]
@@ -97,7 +98,8 @@ def fit_factored(
             constant_ns=float(solution[-1]),
             dense_ns=dense_ns,
             q90=error.q90,
-            narrowest={group: min(widths[group] for widths, *_ in networks) for group in dense},
+            narrowest=narrowest_of([widths for widths, *_ in networks]),
+            removed=removed_of([widths for widths, *_ in networks]),
         ),
         error=error,
         predicted_ns=tuple(round(value) for value in held_out[best]),

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from tailor.errors import SchemaError
-from tailor.latency.factored import FactoredLatency, FactoredTerms, FitError
+from tailor.latency.factored import FactoredLatency, FactoredTerms, FitError, LayerTerm
 from tailor.latency.kernels import StepReason
 from tailor.latency.staircase import Staircase
-from tailor.latency.surface_model import SurfaceLatency, SurfaceTerms
+from tailor.latency.surface_model import SurfaceLatency, SurfaceLayer, SurfaceTerms
 from tailor.records import Environment, Interval
-from tailor.spec import LayerShape, Target
+from tailor.spec import Layer, LayerShape, Target
 
-__all__ = ["LayerStaircase", "NetworkProbe", "Profile"]
+__all__ = ["LayerStaircase", "NetworkProbe", "Profile", "regrounded"]
+
+Priced = TypeVar("Priced", SurfaceLayer, LayerTerm)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,3 +95,21 @@ class Profile:
         if self.terms is not None:
             return FactoredLatency(self.terms)
         raise SchemaError("the profile holds no latency model; profile again")
+
+
+def regrounded(profile: Profile, layers: Sequence[Layer]) -> Profile:
+    """The profile with its layers standing where they do in another trace of the same network.
+
+    A trace that knows removable branches says of a layer which branch it goes with; one that does not, does not.
+    """
+    known = {layer.name: layer for layer in layers}
+    surfaces, terms = profile.surfaces, profile.terms
+    if surfaces is not None:
+        surfaces = replace(surfaces, layers=tuple(_placed(old, known.get(old.name)) for old in surfaces.layers))
+    if terms is not None:
+        terms = replace(terms, layers=tuple(_placed(old, known.get(old.name)) for old in terms.layers))
+    return replace(profile, surfaces=surfaces, terms=terms)
+
+
+def _placed(old: Priced, layer: Layer | None) -> Priced:
+    return old if layer is None else replace(old, inputs=layer.inputs, outputs=layer.outputs)

@@ -16,6 +16,7 @@ from tailor.latency.basis import FOOTPRINT_STEPS, footprint_share
 from tailor.latency.factored import FitError, signature_of
 from tailor.latency.fitting import fit_error
 from tailor.latency.robust import FloatArray, reweighted
+from tailor.latency.seen import narrowest_of, removed_of
 from tailor.latency.surface import Samples, Surface, fit_surface, surface_ns
 from tailor.latency.surface_model import ErrorBand, SurfaceLayer, SurfaceTerms
 from tailor.spec import ChannelGraph, Layer, Widths
@@ -116,7 +117,8 @@ def fit_surfaces(
             overhead_ns=overhead,
             dense_ns=dense_ns,
             bands=_bands(held_out, ns),
-            narrowest={group.name: min(n.widths[group.name] for n in networks) for group in graph.groups},
+            narrowest=narrowest_of([network.widths for network in networks]),
+            removed=removed_of([network.widths for network in networks]),
         ),
         error=fit_error(held_out, ns),
         predicted_ns=tuple(round(value) for value in held_out),
@@ -199,9 +201,10 @@ def _design(problem: _Problem, surfaces: Sequence[Surface]) -> FloatArray:
     """Columns: each kind's surfaces summed (ns), elements written, 1, and megabytes beyond each footprint step."""
     kinds = [np.zeros_like(problem.ns) for _ in surfaces]
     for index, layer in enumerate(problem.layers):
-        kinds[layer.surface] += surface_ns(
+        ns = surface_ns(
             surfaces[layer.surface], problem.inputs[:, index], problem.outputs[:, index], problem.megabytes
         )
+        kinds[layer.surface] += np.where(problem.outputs[:, index] > 0, ns, 0.0)  # a removed layer costs nothing
     steps = [problem.megabytes * footprint_share(step, problem.megabytes) for step in range(len(FOOTPRINT_STEPS))]
     return np.stack([*kinds, problem.elements, np.ones_like(problem.ns), *steps], axis=1)
 

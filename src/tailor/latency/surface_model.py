@@ -16,6 +16,7 @@ import numpy as np
 
 from tailor.latency.basis import FOOTPRINT_STEPS, footprint_share, term_named, term_values
 from tailor.latency.factors import Factors, factors_of
+from tailor.latency.seen import beyond
 from tailor.latency.surface import Surface
 from tailor.records import Estimate
 from tailor.spec import Axis, LayerShape, Widths
@@ -59,7 +60,8 @@ class SurfaceTerms:
 
     `scales` has one factor per surface; `traffic_ns` is the cost per element written; `footprint_ns` the cost per
     megabyte of the working set for each step in `basis.FOOTPRINT_STEPS`; `overhead_ns` what the engine's account cost
-    per node and was taken off; `narrowest` the smallest width per group that was measured: below it, it extrapolates.
+    per node and was taken off; `narrowest` the smallest width per group that was measured: below it, it extrapolates;
+    `removed` the groups that were also measured at width 0.
     """
 
     layers: tuple[SurfaceLayer, ...]
@@ -72,6 +74,7 @@ class SurfaceTerms:
     dense_ns: int
     bands: tuple[ErrorBand, ...]
     narrowest: Mapping[str, int]
+    removed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ class SurfaceLatency:
             if share:
                 fetched = sum(price.steps[step] for price in prices) + self.terms.footprint_ns[step] * megabytes
                 total += share * fetched
-        below = any(widths[group] < narrowest for group, narrowest in self.terms.narrowest.items())
+        below = beyond(widths, self.terms.narrowest, self.terms.removed)
         q90 = next((band.q90 for band in self.terms.bands if total <= band.ns), self.terms.bands[-1].q90)
         return Estimate(
             ns=round(total),
@@ -147,6 +150,8 @@ class SurfaceLatency:
         return known[sizes]
 
     def _priced(self, layer: SurfaceLayer, in_channels: int, out_channels: int) -> _Price:
+        if not in_channels or not out_channels:  # gone with its branch
+            return _Price(ns=0.0, steps=(0.0,) * len(FOOTPRINT_STEPS), megabytes=0.0)
         inputs, outputs = np.array([float(in_channels)]), np.array([float(out_channels)])
         surface = self.terms.surfaces[layer.surface]
         while surface.rule is not None and surface.yes is not None and surface.no is not None:

@@ -142,7 +142,7 @@ def _ways_out(target: Target, waiting: bool, prunable: float | None, doubled: In
         ways.append("another engine, which fuses nodes (see `tailor measure MODEL --engine all`)")
     if prunable is not None and prunable < 0.5:
         ways.append("freeing what is pinned (`tailor inspect` gives the reasons; --residual free)")
-    ways.append("removing whole blocks instead of channels")
+    ways.append("removing whole blocks instead of channels, as the method mdp does")
     return ["what would help: " + "; ".join(ways)]
 
 

@@ -19,13 +19,19 @@ def candidate_widths(
     """Widths that each group may take in the search, ascending; the dense width is always among them.
 
     `profiled` holds each group's right edges of treads, which the grid "edges" takes; the other grids need no
-    staircase. Pinned groups keep their dense width, and so do residual streams when the method fixes them.
+    staircase. Pinned groups keep their dense width, and so do residual streams when the method fixes them. Groups of
+    branches that the method may remove have width 0 too.
 
     Raises:
         CutError: the profile misses a free group or holds a width that its group does not allow.
         NothingToPruneError: no group has a choice; the message says why.
     """
-    chosen = {group.name: _of_group(group, profiled, method) for group in graph.groups}
+    first, removable = _first(graph, method), _removable(graph, method)
+    chosen = {
+        group.name: (*((0,) if group.name in removable else ()), *_of_group(group, profiled, method))
+        if group.name not in first else (group.width,)
+        for group in graph.groups
+    }
     if all(len(widths) == 1 for widths in chosen.values()):
         raise NothingToPruneError(_nothing_free(graph, method), value=[group.name for group in graph.groups])
     return chosen
@@ -33,7 +39,28 @@ def candidate_widths(
 
 def narrowest_widths(graph: ChannelGraph, method: Method) -> Widths:
     """The narrowest network that the method may build, whatever is gained by it."""
-    return Widths({group.name: group.width if _fixed(group, method) else group.smallest for group in graph.groups})
+    first, removable = _first(graph, method), _removable(graph, method)
+    return Widths(
+        {
+            group.name: 0 if group.name in removable
+            else group.width if _fixed(group, method) or group.name in first
+            else group.smallest
+            for group in graph.groups
+        }
+    )
+
+
+def _first(graph: ChannelGraph, method: Method) -> frozenset[str]:
+    """The groups that the first layer writes, where the method keeps them."""
+    terms = graph.layers[0].outputs.terms if method.keeps_first and graph.layers else ()
+    return frozenset(group for group, _ in terms)
+
+
+def _removable(graph: ChannelGraph, method: Method) -> frozenset[str]:
+    """The groups of the branches that the method may remove."""
+    branches = graph.removable if method.depth else ()
+    kept = graph.branches[:1] if method.keeps_first else ()
+    return frozenset(group for branch in branches if branch not in kept for group in branch.groups)
 
 
 def _of_group(group: ChannelGroup, profiled: Mapping[str, tuple[int, ...]], method: Method) -> tuple[int, ...]:

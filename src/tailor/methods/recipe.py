@@ -82,13 +82,16 @@ class Method:
         anyway. "measured" times every whole candidate, which is the reading closest to "latency as the direct metric".
     fitness: "recalibrated" is the held-out accuracy with inherited weights after fresh BatchNorm statistics, as in
         MetaPruning, whose half-mutation, half-crossover split LACP shares. "short-training" trains each candidate for
-        `short_epochs` first, as in ABCPruner, which LACP compares with.
+        `short_epochs` first, as in ABCPruner, which LACP compares with, on the first `training_images` if given.
     grid: "edges", the widths that a group may take are the right edges of its treads; "tenths" of the dense width or
         "all" from a tenth of it are for methods that know no staircase.
     scale: what the values of channels are compared as across groups by methods that sum them: "raw" scores, or scores
         over their "group-mean".
     recalibration_images, evaluation_images: how many training and held-out images one score uses. At 90 %
         accuracy, 1024 images give a standard error of 0.9 points, and all structures see the same images.
+    depth: whether residual branches may be removed as a whole, beside the widths of what stays; the exact solver alone
+        knows how.
+    keeps_first: whether the groups of the first layer, and the first branch, stay whole.
     gradual: whether channels are removed while the network trains, step by step (needs a Taylor importance and the
         knapsack), or None: in one shot from the dense weights.
     search: latency is a hard limit and not a penalty, because a budget is what the user gives; parents and mutation
@@ -102,10 +105,13 @@ class Method:
     fitness: str = "recalibrated"
     residual: str = "fixed"
     short_epochs: int = 2
+    training_images: int | None = None
     recalibration_images: int = 512
     evaluation_images: int = 1024
     grid: str = "edges"
     scale: str = "raw"
+    depth: bool = False
+    keeps_first: bool = False
     search: SearchConfig = field(default_factory=EvolutionConfig)
     gradual: GradualConfig | None = None
 
@@ -114,10 +120,14 @@ class Method:
             value = getattr(self, option)
             if value not in known:
                 raise InvalidOptionError(f"{option} must be one of {', '.join(known)}, not {value!r}", value=value)
-        for option in ("short_epochs", "recalibration_images", "evaluation_images"):
+        for option in ("short_epochs", "training_images", "recalibration_images", "evaluation_images"):
             value = getattr(self, option)
-            if value < 1:
+            if value is not None and value < 1:
                 raise InvalidOptionError(f"{option} must be at least 1, not {value}", value=value)
+        if self.depth and not isinstance(self.search, OptimumConfig):
+            raise InvalidOptionError(
+                f"{self.name} does not remove branches; leave depth out, or take mdp, which does", value=self.name
+            )
         if self.gradual is not None:
             self._check_gradual()
 

@@ -15,6 +15,7 @@ from tailor.search import (
     GreedyConfig,
     KnapsackConfig,
     NetAdaptConfig,
+    OptimumConfig,
     RandomSearchConfig,
     UniformConfig,
 )
@@ -40,6 +41,16 @@ METHODS: Mapping[str, Method] = {
             residual="free",
             search=KnapsackConfig(steps=30, side="inputs"),
             gradual=GradualConfig(soft=True, settling=15),
+        ),
+        Method(
+            name="mdp",
+            summary="exact optimum over both widths of every layer, whole residual branches removable (2024)",
+            importance="bn-taylor",
+            residual="free",
+            depth=True,
+            keeps_first=True,
+            recalibration_images=2048,
+            search=OptimumConfig(),
         ),
         Method(
             name="sp-lamp",

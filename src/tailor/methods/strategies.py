@@ -9,6 +9,7 @@ from typing import Protocol
 from tailor.errors import InvalidOptionError
 from tailor.latency.factors import Factors
 from tailor.latency.frozen import FrozenModel
+from tailor.methods.counting import Counts
 from tailor.methods.recipe import Method, SearchConfig
 from tailor.protocols import Strategy
 from tailor.search import (
@@ -92,8 +93,8 @@ def solved_by(config: SearchConfig, solver: str) -> SearchConfig:
 
 
 def _greedy(config: GreedyConfig, space: SearchSpace, ground: Ground, seed: int) -> Strategy:
-    graph = ground.graph
-    prices: Mapping[str, Callable[[Widths], float]] = {"channels": graph.channels, "macs": graph.macs}
+    counts = Counts(ground.graph)
+    prices: Mapping[str, Callable[[Widths], float]] = {"channels": counts.channels, "macs": counts.macs}
     return Greedy(space, ground.values, prices[config.price], named=config.price)
 
 
@@ -106,7 +107,9 @@ _MAKERS: Mapping[type, Callable[..., Strategy]] = {
     GreedyConfig: _greedy,
     KnapsackConfig: lambda config, space, ground, seed: Knapsack(space, ground.values, ground.latency, config),
     NetAdaptConfig: lambda config, space, ground, seed: NetAdapt(space, config),
-    OptimumConfig: lambda config, space, ground, seed: Optimum(space, ground.values, ground.latency, config),
+    OptimumConfig: lambda config, space, ground, seed: Optimum(
+        space, ground.values, ground.latency, config, branches=[branch.groups for branch in ground.graph.removable]
+    ),
     RandomSearchConfig: lambda config, space, ground, seed: RandomSearch(space, config, seed=seed),
     UniformConfig: lambda config, space, ground, seed: Uniform(space),
 }
@@ -140,6 +143,12 @@ def _modelled(config: BayesianConfig, cycles: int | None, population: int | None
     return replace(config, rounds=cycles or config.rounds, proposals=size, seeds=population or config.seeds)
 
 
+def _laddered(config: OptimumConfig, cycles: int | None, population: int | None) -> OptimumConfig:
+    if cycles is not None:
+        raise InvalidOptionError("the exact solver has no cycles; leave them out", value=cycles)
+    return replace(config, structures=population or config.structures)
+
+
 def _stepped(config: KnapsackConfig, cycles: int | None, population: int | None) -> KnapsackConfig:
     """A knapsack's cycles are its steps, its population the structures that it proposes."""
     return replace(config, steps=cycles or config.steps, structures=population or config.structures)
@@ -151,5 +160,6 @@ _RESIZERS: Mapping[type, Callable[..., SearchConfig]] = {
     BeeColonyConfig: _foraged,
     EvolutionConfig: _evolved,
     KnapsackConfig: _stepped,
+    OptimumConfig: _laddered,
     RandomSearchConfig: _drawn,
 }

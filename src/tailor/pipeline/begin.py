@@ -6,7 +6,7 @@ import importlib.metadata
 from dataclasses import fields, replace
 from typing import Any
 
-from tailor.channels import trace
+from tailor.channels import network_of, trace
 from tailor.console import Reporter
 from tailor.engines import open_device
 from tailor.errors import NothingToPruneError
@@ -37,17 +37,35 @@ def begin(request: PruneRequest, console: Reporter) -> Line:
         console.say("every structure is timed whole: the search takes longer than with predicted latencies")
     console.stage(f"trace {_model_name(request)}")
     graph = trace(
-        request.model, request.example_inputs, pin=request.pin, min_width=request.min_width, quantum=request.quantum
+        request.model,
+        request.example_inputs,
+        pin=request.pin,
+        min_width=request.min_width,
+        quantum=request.quantum,
+        form=request.form,
+        depth=method.depth,
     )
     if not graph.prunable:
         reasons = sorted({group.pinned or "" for group in graph.pinned})
         found = "; ".join(reasons) if reasons else "it has no convolution or linear layer that can be followed"
         raise NothingToPruneError(f"nothing in this model can be pruned: {found}", value=len(graph.groups))
+    if not graph.removable and all(group.smallest == group.width for group in graph.prunable):
+        widest = max(group.width for group in graph.prunable)
+        raise NothingToPruneError(
+            f"a min_width of {request.min_width} and a quantum of {request.quantum} leave every group its dense width "
+            f"(the widest has {widest}); ask for less",
+            value=request.min_width,
+        )
     dense_macs = graph.macs(graph.dense_widths)
+    if method.depth:
+        console.say(f"{len(graph.removable)} of {len(graph.branches)} residual branches can be removed as a whole")
     console.say(f"{len(graph.prunable)} of {len(graph.groups)} channel groups can be cut, {dense_macs / 1e9:.3f} GMACs")
     folder = RunFolder.open(request.out, _config(request, method), resume=request.resume)
     folder.store("environment", environment)
     folder.store("graph", graph_summary(graph))
+    if graph.program is not None:
+        console.say("its code holds channel counts: the exported graph is cut, trained and saved in its place")
+        request = replace(request, model=network_of(request.model, graph))
     importance = _importance(request, graph, method)
     if method.importance == "bn-taylor":
         _tell_fallback(request, graph, console)
@@ -88,13 +106,14 @@ def _tell_fallback(request: PruneRequest, graph: ChannelGraph, console: Reporter
 
 
 def _method(request: PruneRequest) -> Method:
-    """The named method with the request's own choices."""
-    method = method_named(request.method)
+    """The method with the request's own choices."""
+    method = method_named(request.method) if isinstance(request.method, str) else request.method
     asked = {
         "importance": request.importance,
         "latency": request.latency_mode,
         "fitness": request.fitness,
         "residual": request.residual,
+        "depth": request.depth,
     }
     choices: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     search = resized(method.search, cycles=request.cycles, population=request.population)
@@ -112,6 +131,9 @@ def _recipe(request: PruneRequest) -> Recipe:
 
 
 def _config(request: PruneRequest, method: Method) -> RunConfig:
+    chosen = {"networks": str(request.networks), "pin": ", ".join(request.pin)}
+    if request.form != "auto":
+        chosen["form"] = request.form
     recipe = {each.name: str(getattr(request.recipe, each.name)) for each in fields(request.recipe)}
     return RunConfig(
         model=_model_name(request),
@@ -120,7 +142,7 @@ def _config(request: PruneRequest, method: Method) -> RunConfig:
         target=request.target,
         budget=request.budget,
         method=method.name,
-        method_options={**method.options, "networks": str(request.networks), "pin": ", ".join(request.pin)},
+        method_options={**method.options, **chosen},
         recipe=request.recipe.name,
         recipe_options=recipe,
         protocol=request.protocol,

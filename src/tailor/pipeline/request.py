@@ -27,8 +27,9 @@ class PruneRequest:
     """Everything a run is asked to do; None leaves a choice to the method.
 
     `model_spec` is a name for `tailor.models.load_model`, "" when the model was given as an object. `data_spec` and
-    `command` are only recorded. `profile` was measured before, in this environment, and is not measured again.
-    `distill` None leaves the teacher to the recipe.
+    `command` are only recorded. `method` is a name, or a recipe of the caller's own. `profile` was measured before, in
+    this environment, and is not measured again. `distill` None leaves the teacher to the recipe. `form` "module" never
+    cuts the exported graph (see `tailor.trace`).
     """
 
     model: nn.Module
@@ -41,11 +42,12 @@ class PruneRequest:
     model_spec: str = ""
     weights: str | None = None
     data_spec: str = ""
-    method: str = "lacp"
+    method: str | Method = "lacp"
     importance: str | None = None
     latency_mode: str | None = None
     fitness: str | None = None
     residual: str | None = None
+    depth: bool | None = None
     cycles: int | None = None
     population: int | None = None
     solver: str | None = None
@@ -54,6 +56,7 @@ class PruneRequest:
     pin: Sequence[str] = ()
     min_width: int = 1
     quantum: int = 1
+    form: str = "auto"
     protocol: str = "default"
     seed: int = 0
     resume: bool = False

@@ -12,7 +12,9 @@ from tailor.database import Database
 from tailor.engines import open_device
 from tailor.errors import BudgetUnreachableError, InvalidBudgetError, RunFolderError
 from tailor.finalists import CandidateTimer, Finalist, choose
-from tailor.latency.profile import Profile
+from tailor.importance import Observed
+from tailor.importance.branches import valued_branches
+from tailor.latency.profile import Profile, regrounded
 from tailor.methods import Ground, candidate_widths, strategy_of
 from tailor.pipeline.finishing import judge
 from tailor.pipeline.gradual import pruned_while_training
@@ -40,6 +42,7 @@ def profiled_on(line: Line) -> Profile:
             message = f"{request.out} was profiled in another environment; latencies do not carry over, use a new --out"
             raise RunFolderError(message, value=stored.environment.key)
         line.console.say("profile: measured before")
+        stored = regrounded(stored, line.graph.layers)
         line.folder.store("profile", stored)
         return stored
     line.console.stage(f"profile on {request.target}")
@@ -166,6 +169,7 @@ def search_widths(
         evaluation_images=method.evaluation_images,
         fitness=method.fitness,
         short_epochs=method.short_epochs,
+        training_images=method.training_images,
         seed=request.seed,
         device=training_device(),
     )
@@ -178,6 +182,8 @@ def search_widths(
         facts={"graph": line.graph.fingerprint, **method.options},
     )
     values = line.ranking.values(candidates, scale=method.scale)
+    if isinstance(line.importance, Observed):
+        values = valued_branches(values, candidates, line.graph, line.importance.branches)
     ground = Ground(graph=line.graph, latency=profiled.latency, values=values)
     strategy = strategy_of(method, problem.space(profiled.latency), ground, seed=request.seed)
     line.console.stage(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tailor.errors import MeasurementError, NothingToPruneError
-from tailor.spec import Target
+from tailor.spec import ChannelGraph, Target
 from tailor.timing import claimable_step
 
 __all__ = ["require_choice"]
@@ -13,14 +13,16 @@ __all__ = ["require_choice"]
 _TOO_NOISY = 0.05  # a resolution at which a missing step says nothing about the network
 
 
-def require_choice(candidates: Mapping[str, tuple[int, ...]], resolution: float, target: Target) -> None:
-    """Refuse when no group has a second width.
+def require_choice(
+    graph: ChannelGraph, candidates: Mapping[str, tuple[int, ...]], resolution: float, target: Target
+) -> None:
+    """Refuse when no group has a second width and no branch can go.
 
     Raises:
         MeasurementError: the host is too noisy to tell.
         NothingToPruneError: no group gains anything from being narrower.
     """
-    if any(len(widths) > 1 for widths in candidates.values()):
+    if graph.removable or any(len(widths) > 1 for widths in candidates.values()):
         return
     step = claimable_step(resolution)
     if resolution > _TOO_NOISY:

@@ -94,8 +94,8 @@ def conclude(
     if fit.surfaces is not None:
         latency = SurfaceLatency(fit.surfaces)
         candidates = modelled_candidates(graph, latency, fit.surfaces.narrowest, dense.resolution)
-        require_choice(candidates, dense.resolution, target)
-    smallest = probes.learn([_narrowest(candidates)], surveyed.probed)[0]
+        require_choice(graph, candidates, dense.resolution, target)
+    smallest = probes.learn([_narrowest(graph, candidates)], surveyed.probed)[0]
     return Profile(
         target=target,
         environment=probes.environment,
@@ -117,8 +117,10 @@ def conclude(
     )
 
 
-def _narrowest(candidates: Mapping[str, tuple[int, ...]]) -> Widths:
-    return Widths({group: widths[0] for group, widths in candidates.items()})
+def _narrowest(graph: ChannelGraph, candidates: Mapping[str, tuple[int, ...]]) -> Widths:
+    """Every group at its smallest candidate, and without the branches that can go."""
+    gone = {group: 0 for branch in graph.removable for group in branch.groups}
+    return Widths({group: widths[0] for group, widths in candidates.items()} | gone)
 
 
 def _say_to_nobody(line: str) -> None:

@@ -92,7 +92,7 @@ def survey(
         dense_shapes=[layer.shape for layer in graph.layers],
     )
     candidates = group_candidates(graph, stairs_by_layer(staircases), dense.resolution)
-    require_choice(candidates, dense.resolution, target)
+    require_choice(graph, candidates, dense.resolution, target)
     probed = probes.time(
         draw_networks(graph, candidates, networks, seed),
         seconds=_seconds(_NETWORK_SECONDS, dense),

@@ -134,14 +134,15 @@ def pins(run: RunRecords) -> Section:
     if run.graph is None:
         return _absent(title, "graph.json")
     pinned = [group for group in run.graph.groups if group.pinned]
+    form = "" if run.graph.form == "module" else f" The code holds channel counts, so the {run.graph.form} was cut."
     if not pinned:
-        return Section(title=title, lead="Nothing is pinned: every group of channels could be cut.")
+        return Section(title=title, lead=f"Nothing is pinned: every group of channels could be cut.{form}")
     reasons = Counter(group.pinned or "" for group in pinned)
     rows = tuple(
         (reason, str(number), ", ".join(group.name for group in pinned if group.pinned == reason))
         for reason, number in reasons.most_common()
     )
-    lead = f"{len(pinned)} of {len(run.graph.groups)} groups keep their dense width."
+    lead = f"{len(pinned)} of {len(run.graph.groups)} groups keep their dense width.{form}"
     return Section(title=title, lead=lead, blocks=(Table(headers=("reason", ">groups", "which"), rows=rows),))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -31,7 +32,8 @@ class Greedy(Once):
     """Proposes one structure, reached from the dense one by single steps between candidates.
 
     `values` maps each group to the value of each of its candidates, in order; `price` is what a step should save:
-    multiply-accumulates, channels, or anything else that the widths say (see `named`, which tells searches apart).
+    multiply-accumulates, channels, or anything else that the widths say (see `named`, which tells searches apart) and
+    that a step saves no more of once others are narrower. Wider candidates are worth no less.
     """
 
     _origin = "greedy"
@@ -62,25 +64,38 @@ class Greedy(Once):
     def _found(self) -> list[Widths]:
         places = {group: len(steps) - 1 for group, steps in self._space.candidates.items()}
         widths = self._at(places)
-        while not self._space.feasible(widths):
-            group = self._cheapest(places, widths)
-            if group is None:
-                break
+        ranks = enumerate(group for group in self._space.free if places[group])
+        waiting = [(self._loss(group, places, widths), rank, group) for rank, group in ranks]
+        heapq.heapify(waiting)
+        while waiting and not self._space.feasible(widths):
+            rank, group = self._cheapest(waiting, places, widths)
             places[group] -= 1
             widths = self._at(places)
+            if places[group]:
+                heapq.heappush(waiting, (self._loss(group, places, widths), rank, group))
         return [widths]
 
-    def _cheapest(self, places: Mapping[str, int], widths: Widths) -> str | None:
-        """The group whose next step loses the least value per unit saved."""
-        whole = self._price(widths)
+    def _cheapest(
+        self, waiting: list[tuple[float, int, str]], places: Mapping[str, int], widths: Widths
+    ) -> tuple[int, str]:
+        """Take out the group whose next step loses the least value per unit saved, of equals the first.
 
-        def loss(group: str) -> float:
-            steps, place = self._space.candidates[group], places[group]
-            lost = self._values[group][place] - self._values[group][place - 1]
-            saved = whole - self._price(widths.but({group: steps[place - 1]}))
-            return lost / max(saved, _NOTHING)
+        A loss that was noted earlier is at most the present one, since a step saves less the narrower the others have
+        become: only those at the top have to be worked out anew.
+        """
+        while True:
+            _, rank, group = heapq.heappop(waiting)
+            now = self._loss(group, places, widths)
+            if not waiting or (now, rank) <= waiting[0][:2]:
+                return rank, group
+            heapq.heappush(waiting, (now, rank, group))
 
-        return min((group for group in self._space.free if places[group]), key=loss, default=None)
+    def _loss(self, group: str, places: Mapping[str, int], widths: Widths) -> float:
+        """Value that the group's next step loses per unit that it saves."""
+        steps, place = self._space.candidates[group], places[group]
+        lost = self._values[group][place] - self._values[group][place - 1]
+        saved = self._price(widths) - self._price(widths.but({group: steps[place - 1]}))
+        return lost / max(saved, _NOTHING)
 
     def _at(self, places: Mapping[str, int]) -> Widths:
         return Widths({group: steps[places[group]] for group, steps in self._space.candidates.items()})

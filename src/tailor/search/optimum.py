@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from tailor.errors import BudgetUnreachableError, InvalidOptionError
-from tailor.latency.factors import Factors
+from tailor.latency.factors import Factors, together_at_zero
 from tailor.search.once import Once
 from tailor.search.space import SearchSpace
 from tailor.solver import ParetoFront, Solution, TooWideError, WidthProblem, solve_front, solve_milp
@@ -42,7 +42,8 @@ class OptimumConfig:
 class Optimum(Once):
     """Exact by elimination, else by mixed-integer programming; terms are taken anew around every answer.
 
-    `values` maps each group to the value of each of its candidates, in order.
+    `values` maps each group to the value of each of its candidates, in order; the groups of one of the `branches` are
+    at width 0 together or not at all.
     """
 
     _origin = "optimum"
@@ -53,12 +54,16 @@ class Optimum(Once):
         values: Mapping[str, tuple[float, ...]],
         model: FactoredModel,
         config: OptimumConfig,
+        *,
+        branches: Sequence[Sequence[str]] = (),
     ) -> None:
         super().__init__()
         self._space = space
         self._values = values
         self._model = model
         self._config = config
+        self._branches = branches
+        self._solved_before: list[tuple[Factors, ParetoFront | None]] = []
 
     @property
     def description(self) -> str:
@@ -79,13 +84,8 @@ class Optimum(Once):
         around = self._space.narrowest
         asked, best = limit_ns, None
         for _ in range(_ROUNDS):
-            problem = WidthProblem(
-                candidates=self._space.candidates,
-                values=dict(self._values),
-                factors=self._model.factors(self._space.candidates, around),
-            )
             try:
-                solution = _best(problem, asked)
+                solution = self._best(around, asked)
             except BudgetUnreachableError:
                 break
             true_ns = self._space.latency_ns(solution.widths)
@@ -96,11 +96,24 @@ class Optimum(Once):
             around, asked = solution.widths, limit_ns + min(0, solution.latency_ns - true_ns)
         return None if best is None else best.widths
 
+    def _best(self, around: Widths, limit_ns: int) -> Solution:
+        """By elimination; where that is too wide, by mixed-integer programming."""
+        factors = self._model.factors(self._space.candidates, around)
+        factors = together_at_zero(factors, self._space.candidates, self._branches)
+        problem = WidthProblem(candidates=self._space.candidates, values=dict(self._values), factors=factors)
+        front = self._front(problem)
+        return solve_milp(problem, limit_ns) if front is None else front.best(limit_ns)
 
-def _best(problem: WidthProblem, limit_ns: int) -> Solution:
-    """By elimination; where that is too wide, by mixed-integer programming."""
-    try:
-        front: ParetoFront = solve_front(problem)
-    except TooWideError:
-        return solve_milp(problem, limit_ns)
-    return front.best(limit_ns)
+    def _front(self, problem: WidthProblem) -> ParetoFront | None:
+        """The front of the problem, which holds the answers to all limits; None where it is too wide for one."""
+        for factors, front in self._solved_before:
+            if factors == problem.factors:
+                return front
+        if any(front is None for _, front in self._solved_before):  # another neighbourhood is no narrower
+            return None
+        try:
+            found: ParetoFront | None = solve_front(problem)
+        except TooWideError:
+            found = None
+        self._solved_before.append((problem.factors, found))
+        return found

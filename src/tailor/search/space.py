@@ -22,13 +22,14 @@ NARROWED_TRIES = 200  # narrowed draws that may all have been seen before a spac
 class SearchSpace:
     """All combinations of candidate widths whose predicted latency is within the limit.
 
-    `candidates` maps each group to its widths in ascending order; a group with one width is fixed.
+    `candidates` maps each group to its widths in ascending order; a group with one width is fixed, width 0 is that of a
+    removed branch.
     """
 
     def __init__(self, candidates: Mapping[str, tuple[int, ...]], latency: LatencyModel, limit_ns: int) -> None:
         for group, widths in candidates.items():
-            if not widths or list(widths) != sorted(set(widths)) or widths[0] < 1:
-                message = f"group {group!r}: candidate widths must be ascending, distinct and at least 1, not {widths}"
+            if not widths or list(widths) != sorted(set(widths)) or widths[0] < 0:
+                message = f"group {group!r}: candidate widths must be ascending, distinct and not negative: {widths}"
                 raise InvalidOptionError(message, value=widths)
         self.candidates = {group: tuple(widths) for group, widths in candidates.items()}
         self.limit_ns = limit_ns

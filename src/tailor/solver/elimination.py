@@ -22,6 +22,7 @@ __all__ = ["ParetoFront", "TooWideError", "solve_front"]
 
 _CHUNK = 400_000  # pairs of points handled at once: what is left of them stays in the cache
 _MOST_PAIRS = 400_000_000  # of one elimination: some minutes; wider problems are for mixed-integer programming
+_MOST_STATES = 4_000_000  # of one table: with a front for every state it would have far more pairs than that
 
 
 class TooWideError(TailorError, ValueError):
@@ -95,6 +96,7 @@ def solve_front(problem: WidthProblem) -> ParetoFront:
     """
     sizes = {group: len(problem.candidates[group]) for group in problem.free}
     tables = _tables(problem)
+    _check_width([set(table.scope) for table in tables], sizes)
     for _ in range(len(sizes)):
         group = _next(tables, sizes)
         touching = _by_scope([table for table in tables if group in table.scope], sizes)
@@ -112,6 +114,28 @@ def solve_front(problem: WidthProblem) -> ParetoFront:
         latency_ns=whole.fronts.cost + problem.factors.constant_ns + _fixed_ns(problem),
         choices=_choices(whole),
     )
+
+
+def _check_width(scopes: list[set[str]], sizes: Mapping[str, int]) -> None:
+    """Eliminate by scopes alone, always where fewest states arise: what is too wide is known before any work.
+
+    Raises:
+        TooWideError: a table would have too many states.
+    """
+
+    def joined(group: str) -> set[str]:
+        return set[str]().union(*(scope for scope in scopes if group in scope))
+
+    def states(group: str) -> int:
+        return math.prod(sizes[other] for other in joined(group))
+
+    left = set(sizes)
+    while left:
+        group = min(sorted(left), key=states)
+        if states(group) > _MOST_STATES:
+            raise TooWideError(f"eliminating groups would need {states(group)} states at once", value=states(group))
+        scopes = [*(scope for scope in scopes if group not in scope), joined(group) - {group}]
+        left.remove(group)
 
 
 def _fixed_ns(problem: WidthProblem) -> int:
@@ -136,8 +160,10 @@ def _tables(problem: WidthProblem) -> list[_Table]:
             continue
         grid = np.indices([len(candidates[group]) for group in term.groups]).reshape(len(term.groups), -1).T
         keys = [tuple(candidates[g][k] for g, k in zip(term.groups, row, strict=True)) for row in grid.tolist()]
-        cost = np.array([term.ns[key] for key in keys], dtype=np.int64)
-        found.append(_Table(scope=scope, fronts=single_points(cost, np.zeros_like(cost))))
+        cost = np.array([term.ns[key] for key in keys if key in term.ns], dtype=np.int64)
+        starts = np.cumsum([0, *(key in term.ns for key in keys)])
+        fronts = Fronts(starts=starts, cost=cost, value=np.zeros_like(cost))  # a state that is not allowed has no point
+        found.append(_Table(scope=scope, fronts=fronts))
     return found
 
 
@@ -171,7 +197,7 @@ def _next(tables: Sequence[_Table], sizes: Mapping[str, int]) -> str:
 
 def _length(table: _Table) -> float:
     """Points per state on average."""
-    return len(table.fronts.cost) / (len(table.fronts.starts) - 1)
+    return max(1, len(table.fronts.cost)) / (len(table.fronts.starts) - 1)
 
 
 def _combined(left: _Table, right: _Table, sizes: Mapping[str, int], *, eliminated: str | None = None) -> _Table:

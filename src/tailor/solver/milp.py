@@ -11,6 +11,7 @@ import scipy.optimize
 import scipy.sparse
 
 from tailor.errors import BudgetUnreachableError, MeasurementError
+from tailor.latency.factors import Factor
 from tailor.solver.problem import Solution, WidthProblem
 from tailor.spec import Widths
 
@@ -76,11 +77,10 @@ class _Program:
                 for index, width in zip(self._of(term.groups[0]), own, strict=True):
                     costs[index] += term.ns[(width,)]
                 continue
-            for row in self._marginals(term.groups, self._binaries + len(shares)):
+            for row in self._marginals(term, self._binaries + len(shares)):
                 rows.append(row)
                 right.append(0.0)
-            shares += [float(term.ns[a, b]) for a in problem.candidates[term.groups[0]]
-                       for b in problem.candidates[term.groups[1]]]
+            shares += [float(ns) for ns in term.ns.values()]
         self.values = np.concatenate([values, np.zeros(len(shares))])
         self.costs = np.concatenate([costs, shares])
         self._ties = scipy.optimize.LinearConstraint(_matrix(rows, len(self.values)), right, right)
@@ -113,13 +113,12 @@ class _Program:
         first = self._first[group]
         return range(first, first + len(self._problem.candidates[group]))
 
-    def _marginals(self, groups: tuple[str, ...], first: int) -> Iterator[dict[int, float]]:
+    def _marginals(self, term: Factor, first: int) -> Iterator[dict[int, float]]:
         """A candidate is chosen as often as the entries of the factor that name it, together."""
-        one, two = (self._of(group) for group in groups)
-        for i, index in enumerate(one):
-            yield {index: -1.0, **{first + i * len(two) + j: 1.0 for j in range(len(two))}}
-        for j, index in enumerate(two):
-            yield {index: -1.0, **{first + i * len(two) + j: 1.0 for i in range(len(one))}}
+        for side, group in enumerate(term.groups):
+            for index, width in zip(self._of(group), self._problem.candidates[group], strict=True):
+                entries = (first + n for n, widths in enumerate(term.ns) if widths[side] == width)
+                yield {index: -1.0, **dict.fromkeys(entries, 1.0)}
 
 
 def _matrix(rows: list[dict[int, float]], columns: int) -> scipy.sparse.csr_array:

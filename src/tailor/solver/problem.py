@@ -21,8 +21,9 @@ _PRECISION = 2**40  # integer steps over the whole range of the value: finer tha
 class WidthProblem:
     """One width per group, ascending `candidates`; maximise the sum of `values`, the `factors` tell the latency.
 
-    Bounds, pins and quanta are candidates left out; a width of 0 removes a branch. `values` maps each group to the
-    value of each candidate, in the same order; costs may be negative and need not ascend with the width.
+    Bounds, pins and quanta are candidates left out; a width of 0 removes a branch, and combinations that a factor
+    leaves out are not chosen. `values` maps each group to the value of each candidate, in the same order; costs may be
+    negative and need not ascend with the width.
 
     Raises:
         InvalidOptionError: a group without candidates or with a wrong number of values, or a factor over no candidates.
@@ -47,6 +48,10 @@ class WidthProblem:
     def free(self) -> tuple[str, ...]:
         """Groups with a choice."""
         return tuple(group for group, widths in self.candidates.items() if len(widths) > 1)
+
+    def allows(self, widths: Mapping[str, int]) -> bool:
+        """Whether no factor forbids these widths, which must be candidates."""
+        return all(tuple(widths[group] for group in term.groups) in term.ns for term in self.factors.terms)
 
     def value(self, widths: Mapping[str, int]) -> float:
         """The sum of values at these widths, which must be candidates."""

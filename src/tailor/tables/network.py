@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tailor.console import table_text
 from tailor.latency.kernels import step_summary
 from tailor.latency.profile import LayerStaircase, Profile
-from tailor.records import GraphSummary, Interval
+from tailor.records import GraphSummary, GroupLatencies, GroupSummary, Interval
 from tailor.report.wording import count, duration, percent, seconds
 
 __all__ = ["facts_text", "graph_text", "profile_text"]
@@ -28,32 +28,57 @@ def graph_text(name: str, graph: GraphSummary, columns: int) -> str:
         f"{count(graph.macs)} MACs, {count(graph.parameters)} parameters, {graph.channels:,} channels, "
         f"{graph.layers} layers"
     )
+    if graph.form != "module":
+        head += f"\nits code holds channel counts, so its {graph.form} is cut in its place"
     parts = [head]
+    if graph.latency is not None:
+        parts.append(_latency_text(graph.latency))
+    shares = graph.latency.shares if graph.latency is not None else None
+    measured = (">latency",) if shares is not None else ()
     if free:
-        rows = [
-            (
-                group.name,
-                str(group.width * group.channels_per_unit),
-                str(group.width),
-                str(group.min_width),
-                str(group.quantum),
-                percent(group.share),
-                "residual stream" if group.residual else "",
-                _layers(group.producers),
-            )
-            for group in free
-        ]
-        headers = ("can be cut", ">channels", ">units", ">smallest", ">quantum", ">MACs", "", "made by")
+        rows = [(*_sizes(g), *_shares(g, shares), "residual stream" if g.residual else "", _members(g)) for g in free]
+        sizes = ("can be cut", ">channels", ">units", ">smallest", ">quantum")
+        headers = (*sizes, ">MACs", ">parameters", *measured, "", "members: made by -> others")
         parts.append(table_text(headers, rows, columns=columns))
     if pinned:
-        reasons = [(g.name, str(g.width * g.channels_per_unit), percent(g.share), g.pinned or "") for g in pinned]
-        parts.append(table_text(("pinned", ">channels", ">MACs", "reason"), reasons, columns=columns))
+        reasons = [(g.name, str(g.width * g.channels_per_unit), *_shares(g, shares), g.pinned or "") for g in pinned]
+        headers = ("pinned", ">channels", ">MACs", ">parameters", *measured, "reason")
+        parts.append(table_text(headers, reasons, columns=columns))
+    if graph.branches:
+        told = [(b.name, percent(b.share), b.pinned or "can be removed", ", ".join(b.groups)) for b in graph.branches]
+        parts.append(table_text(("residual branch", ">MACs", "", "groups inside"), told, columns=columns))
     return "\n\n".join(parts)
 
 
-def _layers(producers: Sequence[str]) -> str:
-    names = [path.removesuffix(".weight") for path in producers]
-    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "") if names else ""
+def _sizes(group: GroupSummary) -> tuple[str, ...]:
+    channels = group.width * group.channels_per_unit
+    return (group.name, *map(str, (channels, group.width, group.min_width, group.quantum)))
+
+
+def _shares(group: GroupSummary, latency: Mapping[str, float] | None) -> tuple[str, ...]:
+    own = (percent(group.share), percent(group.parameter_share))
+    return own if latency is None else (*own, percent(latency.get(group.name, 0.0)))
+
+
+def _members(group: GroupSummary) -> str:
+    """What makes the channels, and what else they run through."""
+    makers = [path.removesuffix(".weight") for path in group.producers]
+    others = [member for member in group.members if member not in makers]
+    return ", ".join(makers) + (f" -> {', '.join(others)}" if others else "")
+
+
+def _latency_text(latency: GroupLatencies) -> str:
+    ratio = latency.narrowest
+    low, high = (percent(edge) for edge in (ratio.low, ratio.high))
+    rows = [
+        ("target", str(latency.target)),
+        ("dense", _interval(latency.dense)),
+        ("smallest", f"{duration(ratio.value * latency.dense.value)}, {percent(ratio.value)} of dense "
+         f"(95 % interval {low} to {high}): every group at its smallest width, as measured"),
+    ]  # fmt: skip
+    if latency.shares is None:
+        rows.append(("by group", f"{latency.target.engine} does not tell what the parts of a network take"))
+    return facts_text(rows)
 
 
 def profile_text(name: str, profile: Profile, columns: int) -> str:

@@ -234,8 +234,10 @@ def _schedule(optimizer: torch.optim.SGD, recipe: Recipe, steps: int) -> LRSched
         return MultiStepLR(optimizer, [m * steps for m in recipe.milestones], gamma=recipe.gamma)
     if recipe.schedule == "cosine":
         return CosineAnnealingLR(optimizer, total)
-    # one step more than is taken: torch refuses to be stepped past the end
-    return OneCycleLR(optimizer, recipe.learning_rate, total_steps=total + 1, pct_start=0.2, cycle_momentum=False)
+    # one step more than is taken: torch refuses to be stepped past the end; it divides by the steps up and down
+    steps = max(total + 1, 3)
+    rise = max(0.2, 2 / steps)
+    return OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps, pct_start=rise, cycle_momentum=False)
 
 
 def _average(decay: float) -> Callable[[Any, Any, Any], None]:

@@ -11,13 +11,15 @@ from typing import Any
 import torch
 
 from tailor.channels.rules.arithmetic import ARITHMETIC, combine
+from tailor.channels.rules.attention import ATTENTION
 from tailor.channels.rules.call import Call, Follower, Rule, Tracks, tensors_in
 from tailor.channels.rules.contraction import CONTRACTION
 from tailor.channels.rules.movement import MOVEMENT
 from tailor.channels.rules.normalisation import NORMALISATION
 from tailor.channels.rules.reduction import REDUCTION
+from tailor.channels.rules.selection import DRAWS, SELECTION
 
-__all__ = ["RULES", "Call", "Follower", "Rule", "Tracks", "rule_for", "tensors_in"]
+__all__ = ["DRAWS", "RULES", "Call", "Follower", "Rule", "Tracks", "rule_for", "tensors_in"]
 
 
 def _unknown(run: Follower, call: Call) -> None:
@@ -35,10 +37,12 @@ _IGNORED = """sym_size new_zeros new_empty new_ones new_full new_empty_strided i
 
 RULES: dict[str, Rule] = {
     **ARITHMETIC,
+    **ATTENTION,
     **CONTRACTION,
     **MOVEMENT,
     **NORMALISATION,
     **REDUCTION,
+    **SELECTION,
     **dict.fromkeys(_IGNORED.split(), _ignore),
 }
 

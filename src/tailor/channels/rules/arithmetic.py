@@ -70,7 +70,6 @@ def _merge_constant(ledger: Ledger, merged: list[Tensor], constant: list[Tensor]
 # Element-wise operators that PyTorch does not tag as pointwise in every release.
 _ELEMENTWISE = """relu relu_ hardtanh hardtanh_ silu silu_ hardswish hardswish_ hardsigmoid hardsigmoid_ leaky_relu
     leaky_relu_ gelu elu elu_ celu mish mish_ sigmoid sigmoid_ tanh _prelu_kernel softplus where clamp clamp_
-    native_dropout dropout fill_ zeros_like ones_like empty_like full_like rand_like
-    randn_like bernoulli bernoulli_ uniform_ normal_ zero_ masked_fill masked_fill_"""
+    fill_ zeros_like ones_like empty_like full_like zero_ masked_fill masked_fill_"""
 
 ARITHMETIC: dict[str, Rule] = dict.fromkeys(_ELEMENTWISE.split(), combine)

@@ -9,11 +9,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from tailor.channels.identity import Ledger, channel_vector, varies
+from tailor.channels.identity import Ledger, channel_vector, varies, varying
 
-__all__ = ["Call", "Follower", "Rule", "Tracks", "input_channels", "null_track", "tensors_in"]
+__all__ = ["ON_REQUEST", "Call", "Follower", "Rule", "Tracks", "input_channels", "null_track", "tensors_in"]
 
 Tracks = tuple[Tensor, ...]
+
+ON_REQUEST = 'trace(mixing="cut") cuts them'
 
 
 class Follower(Protocol):
@@ -43,7 +45,7 @@ class Follower(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """One executed operator: its arguments by their schema names, and what it returned."""
+    """One executed operator: its arguments by their schema names, what it returned, and the how-manieth it is."""
 
     name: str
     func: Any
@@ -51,6 +53,7 @@ class Call:
     positional: tuple[Any, ...]
     keywords: dict[str, Any]
     out: Any
+    number: int
 
     @property
     def inputs(self) -> list[Tensor]:
@@ -78,7 +81,7 @@ def input_channels(run: Follower, x: Tensor, dim: int) -> Tensor:
     """One identity per input channel, shape [channels]; identities along other dimensions must stay."""
     vector = torch.zeros(x.shape[dim], dtype=torch.int64)
     for track in run.tracks(x):
-        if varies(track, dim) or x.shape[dim] == 1:
+        if varies(track, dim) or (x.shape[dim] == 1 and not varying(track)):
             own = channel_vector(run.ledger, track, dim)
             run.ledger.tie(own, vector)
             vector = torch.where(vector == 0, own, vector)

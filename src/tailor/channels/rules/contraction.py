@@ -17,6 +17,7 @@ def _convolution(run: Follower, call: Call) -> None:
     if path is None:
         _opaque_weight(run, call)
         return
+    _pin_unreached(run, call, path, weight.ndim)
     groups, transposed = call.args["groups"], call.args["transposed"]
     source = input_channels(run, x, 1)
     emit = _transposed_channels if transposed else _plain_channels
@@ -25,6 +26,13 @@ def _convolution(run: Follower, call: Call) -> None:
     shape = [1, emitted.shape[0]] + [1] * (call.out.ndim - 2)
     run.follow(call.out, (slim(emitted.reshape(shape).expand(call.out.shape)),))
     _record(run, path, call)
+
+
+def _pin_unreached(run: Follower, call: Call, path: str, dims: int) -> None:
+    """A layer that no data reached (nothing was detected) could be cut wrongly, and no proof would see it."""
+    if not call.out.numel():
+        for dim in range(min(dims, 2)):
+            run.ledger.pin((run.owned(path, dim),), "no data reached its layer on the example inputs")
 
 
 def _tie_bias(run: Follower, bias: Tensor | None, emitted: Tensor) -> None:
@@ -89,6 +97,7 @@ def _linear(run: Follower, call: Call) -> None:
     if path is None or len(tracks) != 2 or run.weight_path(x) is not None:
         _activations(run, call)
         return
+    _pin_unreached(run, call, path, 2)
     turned = varies(tracks[0], 1) or varies(tracks[1], 0) or weight.numel() == 1
     out_dim = 0 if turned else 1
     out = run.owned(path, out_dim)
@@ -101,7 +110,7 @@ def _linear(run: Follower, call: Call) -> None:
 
 
 def _activations(run: Follower, call: Call) -> None:
-    """A product of two activations (attention): both must stay."""
+    """A product of two activations: what is summed over must stay."""
     for tensor in call.inputs:
         run.ledger.pin(run.tracks(tensor), f"multiplied with other activations by {call.name}")
 
@@ -109,5 +118,5 @@ def _activations(run: Follower, call: Call) -> None:
 CONTRACTION: dict[str, Rule] = {
     **dict.fromkeys(("convolution", "_convolution"), _convolution),
     **dict.fromkeys(("addmm", "mm"), _linear),
-    **dict.fromkeys(("bmm", "baddbmm", "mv", "dot"), _activations),
+    **dict.fromkeys(("mv", "dot"), _activations),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -41,7 +42,7 @@ def _note_picks(run: Follower, source: Tensor, piece: Tensor) -> None:
         if part.shape == track.shape and torch.equal(part, track):
             continue
         if len(distinct(part)) < len(distinct(track)) or (part.shape == track.shape and varying(track)):
-            run.ledger.positional = True
+            run.ledger.picked.append(distinct(track))
 
 
 def _at_hand(argument: object) -> object:
@@ -175,6 +176,46 @@ def _join_track(call: Call, parts: list[Tensor]) -> Tensor:
     return slim(torch.cat(parts, dim=dim).expand(call.out.shape))
 
 
+def _windows(run: Follower, call: Call) -> None:
+    """im2col: [batch, channels, height, width] to [batch, channels * kernel, positions]; a channel is a run of rows."""
+    source, out = call.args["self"], call.out
+    kernel = math.prod(call.args["kernel_size"])
+    for track in run.tracks(source):
+        if varying(track) - {source.ndim - 3}:
+            run.ledger.pin((track,), "channels moved to positions that a window slides over")
+            return
+    rows = [track.select(-1, 0).select(-1, 0).repeat_interleave(kernel, -1) for track in run.tracks(source)]
+    run.follow(out, tuple(slim(row[..., None].expand(out.shape)) for row in rows))
+
+
+def _halves(run: Follower, call: Call) -> None:
+    """A gated linear unit multiplies one half of the channels with the other: they go in pairs."""
+    source, out = call.args["self"], call.out
+    dim = call.args.get("dim", -1) % source.ndim
+    tracks = []
+    for track in run.tracks(source):
+        half = track.narrow(dim, 0, out.shape[dim])
+        if varies(track, dim):
+            run.ledger.tie(half, track.narrow(dim, out.shape[dim], out.shape[dim]))
+        tracks.append(slim(half))
+    run.follow(out, tuple(tracks))
+
+
+def _transform(run: Follower, call: Call) -> None:
+    """A Fourier transform over space keeps the channels; over channels it needs them all."""
+    source, out = call.args["self"], call.out
+    dims = [dim % source.ndim for dim in call.args["dim"]]
+    tracks = []
+    for track in run.tracks(source):
+        if any(varies(track, dim) for dim in dims):
+            run.ledger.pin((track,), f"{call.name} over channels")
+            continue
+        for dim in dims:
+            track = track.narrow(dim, 0, 1)  # noqa: PLW2901 - one dimension after the other
+        tracks.append(track.expand(out.shape))
+    run.follow(out, tuple(tracks))
+
+
 def _copy_into(run: Follower, call: Call) -> None:
     """Copying into a tensor ties both; into one without identities it hides them, so they stay."""
     target, source = call.args["self"], call.args["src"]
@@ -198,6 +239,9 @@ MOVEMENT: dict[str, Rule] = {
     **dict.fromkeys(_VIEWED.split(), _view),
     **dict.fromkeys(_PIECED.split(), _pieces),
     "slice": _slice,
+    **dict.fromkeys(("_fft_r2c", "_fft_c2r", "_fft_c2c"), _transform),
+    "im2col": _windows,
+    "glu": _halves,
     "constant_pad_nd": _pad,
     "cat": _join,
     "stack": _join,

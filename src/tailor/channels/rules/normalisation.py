@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from tailor.channels.identity import channel_vector, varies
-from tailor.channels.rules.call import Call, Follower, Rule, input_channels, tensors_in
+from tailor.channels.identity import channel_vector, module_name, varies, varying
+from tailor.channels.rules.call import ON_REQUEST, Call, Follower, Rule, input_channels, tensors_in
 
 __all__ = ["NORMALISATION"]
 
@@ -16,10 +16,27 @@ def _batch_norm(run: Follower, call: Call) -> None:
     """Ties parameters and statistics to the channels and passes through; exact under pruning."""
     x, out = call.args["input"], tensors_in(call.out)[0]
     tracks = run.tracks(x)
-    vector = input_channels(run, x, 1)
-    _tie_per_channel(run, call, ("weight", "bias", "running_mean", "running_var"), vector)
+    if run.weight_path(x) is not None:
+        _standardise(run, call)
+    else:
+        vector = input_channels(run, x, 1)
+        _tie_per_channel(run, call, ("weight", "bias", "running_mean", "running_var"), vector)
     run.follow(out, tracks)
-    run.derive(out, x)  # weight standardisation puts a weight through a norm
+    run.derive(out, x)
+
+
+def _standardise(run: Follower, call: Call) -> None:
+    """A weight [1, out, in * kernel] put through a norm: rows keep to themselves, what lies along a row is mixed."""
+    for track in run.tracks(call.args["input"]):
+        if varying(track) == {1}:
+            _tie_per_channel(run, call, ("weight", "bias"), channel_vector(run.ledger, track, 1))
+        elif varying(track) and run.mixing == "pin":
+            run.ledger.pin((track,), f"weight standardisation mixes these channels; {ON_REQUEST}")
+        elif varying(track) == {2}:
+            vector = channel_vector(run.ledger, track, 2)
+            run.ledger.mark_mixing(vector, "weight standardisation", operator=call.name, number=call.number, dim=2)
+        elif varying(track):
+            run.ledger.pin((track,), "mixed by a norm of a weight over several dimensions")
 
 
 def _tie_per_channel(run: Follower, call: Call, names: Sequence[str], vector: Tensor) -> None:
@@ -27,7 +44,7 @@ def _tie_per_channel(run: Follower, call: Call, names: Sequence[str], vector: Te
         tensor = call.args.get(name)
         for track in run.tracks(tensor):
             own = track.reshape(-1)
-            if own.shape == vector.shape:
+            if own.shape == vector.shape and (varying(track) or len(vector) == 1):
                 run.ledger.tie(own, vector)
         path = run.weight_path(tensor)
         if path is not None:
@@ -61,14 +78,15 @@ def _mixing_norm(run: Follower, call: Call, norm: str, dims: list[int]) -> None:
     path = run.weight_path(call.args.get("weight"))
     mixed = [track for track in run.tracks(x) if any(varies(track, dim) for dim in dims)]
     if run.mixing == "pin":
-        run.ledger.pin(mixed, f'{norm} mixes these channels; trace(mixing="cut") cuts them')
-    elif path is None or len(dims) != 1:
-        run.ledger.pin(mixed, f"{norm} mixes these channels and has no weight along them")
+        run.ledger.pin(mixed, f"{norm} mixes these channels; {ON_REQUEST}")
+    elif len(dims) != 1:
+        run.ledger.pin(mixed, f"{norm} mixes these channels over several dimensions")
     else:
         for track in mixed:
             vector = channel_vector(run.ledger, track, dims[0])
             _tie_per_channel(run, call, ("weight", "bias"), vector)
-            run.ledger.mark_mixing(vector, f"{norm} {path.rpartition('.')[0]}")
+            where = f"{norm} {module_name(path)}" if path else norm
+            run.ledger.mark_mixing(vector, where, operator=call.name, number=call.number, dim=dims[0])
 
 
 def _weight_norm(run: Follower, call: Call) -> None:
