@@ -39,7 +39,6 @@ def request(out: Path, **changes: object) -> PruneRequest:
         cycles=2,
         population=4,
         networks=12,
-        protocol="quick",
         out=out,
         database=out.parent / "measurements.sqlite",
     )
@@ -121,7 +120,6 @@ def test_bounds_that_leave_nothing_to_cut_say_so(tmp_path: Path) -> None:
 def command(out: Path) -> list[str]:
     net = Path(__file__).parent.parent / "tiny_net.py"
     options = "--data digits --budget 75% --cycles 6 --population 8 --recipe none --networks 12 --resume"
-    options += " --protocol quick"
     return [sys.executable, "-m", "tailor", "prune", f"{net}:make", *options.split(), "--out", str(out)]
 
 
