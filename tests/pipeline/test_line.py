@@ -128,6 +128,7 @@ def trials_in(folder: Path) -> list[str]:
     return file.read_text().splitlines()[1:] if file.exists() else []
 
 
+@pytest.mark.timeout(720)  # three runs, whose timing sessions last longer the noisier the machine is
 def test_a_search_killed_in_the_middle_ends_with_the_widths_of_an_uninterrupted_one(tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     environment = {**os.environ, "TAILOR_DATABASE": str(tmp_path / "measurements.sqlite")}
