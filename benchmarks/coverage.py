@@ -33,9 +33,10 @@ from coverage_networks import NETWORKS, family, network_and_inputs, targets_for
 from coverage_report import tables
 from environment import RESULTS, collect, write_results
 from law import exactness, returned_tensors
+from random_cut import random_plan
 from tailor.channels.rules.call import ON_REQUEST
 from tailor.engines.onnx_export import export_onnx
-from tailor.spec import ChannelGraph, KeepPlan
+from tailor.spec import ChannelGraph
 
 SHARE = 0.3
 PATIENCE = 20  # wall seconds per second of its own that a process may take
@@ -44,24 +45,13 @@ TOOLS = ("tailor", "torch-pruning")
 Record = dict[str, Any]
 
 
-def random_plan(graph: ChannelGraph, seed: int) -> KeepPlan:
-    """Remove the share from every group that may be cut."""
-    rng = np.random.default_rng(seed)
-    kept = {}
-    for group in graph.groups:
-        removed = 0 if group.pinned else int(SHARE * group.width)
-        chosen = rng.permutation(group.width)[removed:]
-        kept[group.name] = tuple(sorted(int(unit) for unit in chosen))
-    return KeepPlan(fingerprint=graph.fingerprint, kept=kept)
-
-
 def with_tailor(name: str) -> Record:
     """Everything that is shown of one network."""
     model, inputs = network_and_inputs(name)
     started = time.process_time()
     graph = tailor.channels.trace(model, inputs)
     traced = time.process_time()
-    plan = random_plan(graph, 0)
+    plan = random_plan(graph, SHARE, 0)
     small = tailor.channels.cut(model, graph, plan)
     record: Record = {"trace_s": traced - started, "cut_s": time.process_time() - traced, **described(graph)}
     record["parameters"] = {"dense": parameters(model), "cut": parameters(small)}
@@ -80,7 +70,7 @@ def _on_request(model: nn.Module, inputs: tuple[Any, ...]) -> Record:
     """The same with groups that norms mix cut as well, proven by Tailor against recomputed statistics."""
     try:
         graph = tailor.channels.trace(model, inputs, mixing="cut")
-        tailor.channels.cut(model, graph, random_plan(graph, 0))
+        tailor.channels.cut(model, graph, random_plan(graph, SHARE, 0))
     except Exception as error:  # the finding
         return {"error": _first_line(error)}
     found = described(graph)

@@ -27,8 +27,8 @@ from torch import nn
 import tailor.channels
 from environment import collect, markdown_table, write_results
 from law import exactness
+from random_cut import random_plan
 from tailor.records import Interval
-from tailor.spec import ChannelGraph, KeepPlan
 from tailor.timing import median_interval, ratio_interval
 
 NETWORKS = ("resnet50", "densenet201", "mobilenet_v3_large", "efficientnet_b0", "vgg16")
@@ -47,7 +47,7 @@ def network(name: str) -> nn.Module:
 def with_tailor(model: nn.Module, inputs: torch.Tensor, seed: int) -> nn.Module:
     """Trace and cut with Tailor, all groups checked and the cut proven."""
     graph = tailor.channels.trace(model, inputs)
-    return tailor.channels.cut(model, graph, random_plan(graph, seed), inputs)
+    return tailor.channels.cut(model, graph, random_plan(graph, SHARE, seed), inputs)
 
 
 def with_torch_pruning(model: nn.Module, inputs: torch.Tensor, seed: int) -> nn.Module:
@@ -66,17 +66,6 @@ def with_torch_pruning(model: nn.Module, inputs: torch.Tensor, seed: int) -> nn.
 
 
 TOOLS: Mapping[str, Tool] = {"tailor": with_tailor, "torch-pruning": with_torch_pruning}
-
-
-def random_plan(graph: ChannelGraph, seed: int) -> KeepPlan:
-    """Remove the share from every group that may be cut."""
-    rng = np.random.default_rng(seed)
-    kept = {}
-    for group in graph.groups:
-        removed = 0 if group.pinned else int(SHARE * group.width)
-        chosen = rng.permutation(group.width)[removed:]
-        kept[group.name] = tuple(sorted(int(unit) for unit in chosen))
-    return KeepPlan(fingerprint=graph.fingerprint, kept=kept)
 
 
 def timed(model: nn.Module, inputs: torch.Tensor, repeats: int) -> dict[str, list[int]]:
@@ -101,7 +90,7 @@ def examined(name: str, repeats: int) -> dict[str, Any]:
     double = torch.randn(1, 3, 64, 64, dtype=torch.float64)
     samples = timed(model, inputs, repeats)
     graph = tailor.channels.trace(model, inputs)
-    plan = random_plan(graph, 0)
+    plan = random_plan(graph, SHARE, 0)
     rebuilt = []
     for _ in range(repeats):
         started = time.perf_counter_ns()

@@ -20,25 +20,23 @@ def _batched_product(run: Follower, call: Call) -> None:
     one, other = (call.args[name] for name in names)
     if call.name == "baddbmm":
         run.ledger.pin(run.tracks(call.args["self"]), "added to a product of activations by baddbmm")
-    if _weight_alone(run, other, one):
-        _linear(run, call, one, other, inner=-1)
-    elif _weight_alone(run, one, other):
-        _linear(run, call, other, one, inner=-2)
+    if (path := _weight_alone(run, other, one)) is not None:
+        _linear(run, call, one, other, path, inner=-1)
+    elif (path := _weight_alone(run, one, other)) is not None:
+        _linear(run, call, other, one, path, inner=-2)
     else:
         _mix(run, call, one, other)
 
 
-def _weight_alone(run: Follower, weight: Tensor, x: Tensor) -> bool:
-    """Whether this is one matrix [1, in, out] of a parameter's own two dimensions, and the other no weight."""
+def _weight_alone(run: Follower, weight: Tensor, x: Tensor) -> str | None:
+    """Whose weight this is if it is one matrix [1, in, out] of a parameter's own dimensions and the other no weight."""
     tracks = run.tracks(weight)
     single = weight.shape[0] == 1 and len(tracks) == 2 and [len(varying(track)) for track in tracks] == [1, 1]
-    return single and run.weight_path(weight) is not None and run.weight_path(x) is None
+    return run.weight_path(weight) if single and run.weight_path(x) is None else None
 
 
-def _linear(run: Follower, call: Call, x: Tensor, weight: Tensor, inner: int) -> None:
+def _linear(run: Follower, call: Call, x: Tensor, weight: Tensor, path: str, inner: int) -> None:
     """x [1, rows, in] (or [1, in, rows]) with a weight; `inner` is the dimension of x that is summed over."""
-    path = run.weight_path(weight)
-    assert path is not None
     summed = weight.ndim + (-2 if inner == -1 else -1)
     in_dim = 0 if varies(run.tracks(weight)[0], summed) else 1
     source = input_channels(run, x, x.ndim + inner)
