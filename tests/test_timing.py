@@ -170,6 +170,22 @@ def test_noise_takes_more_rounds_and_hopeless_noise_stops_at_a_limit() -> None:
     assert 29 <= len(late.samples["a"]) <= 35
 
 
+def test_ratios_are_precise_though_every_round_takes_longer_than_the_one_before() -> None:
+    settings = TimingSettings(sample_seconds=0.0, warmup_seconds=0.0, prime_seconds=0.0)
+
+    def session(*, paired: bool, drift: float = 0.0, noise: float = 0.0) -> tuple[str, int]:
+        clock = FakeClock(drift=drift, noise=noise)
+        calls = {name: clock.workload(name, ns) for name, ns in (("a", 1e6), ("b", 3e6))}
+        rounds = sample_rounds(calls, replace(settings, paired=paired), clock=clock)
+        return rounds.stopped, len(rounds.samples["a"])
+
+    assert session(paired=False, drift=0.004) == ("rounds", 200)
+    assert session(paired=True, drift=0.004) == ("precise", 12)
+    stopped, rounds = session(paired=True, noise=0.04)  # their own noise does not cancel
+    assert stopped == "precise"
+    assert rounds > 12
+
+
 def test_the_protocol_of_the_paper_is_ten_warm_ups_and_the_mean_of_three_hundred() -> None:
     clock = FakeClock(noise=0.01)
     settings = settings_named("lacp", seed=3)

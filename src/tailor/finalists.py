@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -75,7 +76,7 @@ class CandidateTimer:
         subjects = {
             key: network_subject(key, net, self._inputs, self._target.batch_size) for key, net in modules.items()
         }
-        timed = instances_of(self._device, subjects, self._settings, instances)
+        timed = instances_of(self._device, subjects, replace(self._settings, paired=True), instances)
         return [[found.samples_ns for found in group] for group in timed.values()]
 
 

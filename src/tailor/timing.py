@@ -245,7 +245,9 @@ class _Session:
             return "time"
         if rounds < settings.min_rounds or settings.half_width <= 0:
             return None
-        precise = all(_relative_half_width(self.samples[name]) <= settings.half_width for name in self.calls)
+        samples = [self.samples[name] for name in self.calls]
+        judged = _centred(samples) if settings.paired else samples
+        precise = all(_relative_half_width(values) <= settings.half_width for values in judged)
         return "precise" if precise else None
 
 
@@ -355,6 +357,12 @@ def claimable_step(resolution: float) -> float:
     return max(3 * resolution, 0.01)
 
 
-def _relative_half_width(samples: Sequence[int]) -> float:
+def _centred(samples: Sequence[Sequence[int]]) -> list[list[float]]:
+    """Each subject's samples over the geometric mean of their round."""
+    centres = [math.exp(statistics.fmean(map(math.log, row))) for row in zip(*samples, strict=True)]
+    return [[ns / centre for ns, centre in zip(row, centres, strict=True)] for row in samples]
+
+
+def _relative_half_width(samples: Sequence[float]) -> float:
     interval = median_interval(samples)
     return (interval.high - interval.low) / 2 / interval.value

@@ -156,7 +156,8 @@ def _measure(job: VerifyJob, pruned: nn.Module, number: int) -> tuple[Session, C
     subjects = {
         name: network_subject(name, net, job.example_inputs, job.target.batch_size) for name, net in modules.items()
     }
-    settings = replace(job.settings, seed=job.settings.seed + number)
+    paired = job.budget.share is not None  # a share is held against the ratio, a time against the latency itself
+    settings = replace(job.settings, seed=job.settings.seed + number, paired=paired)
     timed = instances_of(open_device(job.target), subjects, settings, job.instances)
     own, dense = ([found.samples_ns for found in group] for group in timed.values())
     return (own, dense), timed["the dense network"][0].conditions

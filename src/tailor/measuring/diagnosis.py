@@ -69,6 +69,7 @@ def diagnose(
     Raises:
         MeasurementError: one of the networks does not run here.
     """
+    settings = replace(settings, paired=True)
     timed = instances_of(device, {"the narrowest network": narrowest, "the dense network": dense}, settings, _INSTANCES)
     narrow, full = ([found.samples_ns for found in group] for group in timed.values())
     found = compare_instances([(narrow, full)], statistic=settings.statistic)

@@ -102,6 +102,7 @@ def measure(
     subjects = {
         name: network_subject(name, module, example_inputs, target.batch_size) for name, module in modules.items()
     }
+    settings = replace(settings, paired=versus is not None)
     timed = instances_of(device, subjects, settings, count)
     own, *others = ([found.samples_ns for found in group] for group in timed.values())
     latency, resolution = instances_latency(own, statistic=settings.statistic)
