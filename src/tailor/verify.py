@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from tailor.calling import as_inputs, call_model, output_tensors, quiet
 from tailor.engines import open_device
+from tailor.engines.host import available_cores
 from tailor.engines.subjects import network_subject
 from tailor.errors import MeasurementError
 from tailor.instances import InstanceComparison, Session, compare_instances
@@ -189,7 +190,7 @@ def _accuracy(model: nn.Module, data: Data | None) -> float | None:
 
 
 def _main() -> None:
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(available_cores())
     job: VerifyJob = cloudpickle.loads(sys.stdin.buffer.read())
     print(encode(judge(job)).decode(), flush=True)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from tailor.engines.host import available_cores
 from tailor.errors import DataError
 
 __all__ = ["decode_all", "image_size", "load_crop", "load_image", "to_tensor"]
@@ -104,7 +104,7 @@ def decode_all(paths: Sequence[str], height: int, width: int) -> Tensor:
         for index in part:
             images[index] = load_image(paths[index], height, width)
 
-    with ThreadPoolExecutor(max_workers=psutil.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(max_workers=available_cores()) as pool:
         for _ in pool.map(decode, slices):
             pass
     return images

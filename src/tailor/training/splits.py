@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
+from tailor.engines.host import available_cores
 from tailor.errors import DataError
 from tailor.training.decode import load_crop, load_image, to_tensor
 from tailor.training.modes import seeded
@@ -74,7 +74,7 @@ class FileSplit:
             DataError: a file cannot be decoded.
         """
         pending: deque[list[Future[Tensor]]] = deque()
-        pool = ThreadPoolExecutor(max_workers=psutil.cpu_count() or 1)
+        pool = ThreadPoolExecutor(max_workers=available_cores())
         try:
             for chunk in chunks:
                 pending.append([pool.submit(self._decode, *job) for job in self._jobs(chunk)])
