@@ -118,18 +118,29 @@ def main() -> None:
     """Run what is not there yet and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs/budget-truth"))
+    parser.add_argument("--only", default="", help="runs whose name has this; several processes may share the work")
     arguments = parser.parse_args()
     place = RESULTS / "budget_truth.json"
-    report = json.loads(place.read_text()) if place.exists() else {"environment": {}, "runs": {}}
-    for (model, target), budget in itertools.product(TARGETS, BUDGETS):
-        run = Run(model=model, target=target, budget=budget)
-        if run.name in report["runs"]:
+    wanted = [Run(model=model, target=target, budget=budget) for (model, target), budget in
+              itertools.product(TARGETS, BUDGETS)]
+    for run in wanted:
+        if arguments.only not in run.name or run.name in _read(place)["runs"]:
             continue
+        found = run.done(arguments.runs)
+        report = _read(place)  # another process may have written meanwhile
         report["environment"] = report["environment"] or collect("onnxruntime", "openvino")
-        report["runs"][run.name] = run.done(arguments.runs)
+        report["runs"][run.name] = found
         place.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        print(run.name, report["runs"][run.name]["second"], flush=True)
-    _write(report)
+        print(run.name, found["second"], flush=True)
+    report = _read(place)
+    _write({**report, "runs": {run.name: report["runs"][run.name] for run in wanted if run.name in report["runs"]}})
+
+
+def _read(place: Path) -> dict[str, Any]:
+    if not place.exists():
+        return {"environment": {}, "runs": {}}
+    report: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+    return report
 
 
 def _write(report: dict[str, Any]) -> None:
