@@ -111,7 +111,7 @@ def test_an_unknown_method_is_refused_with_the_known_ones(name, message):
     ("option", "value", "message"),
     [
         ("latency", "guessed", "latency must be one of predicted, measured, not 'guessed'"),
-        ("fitness", "loss", "fitness must be one of recalibrated, short-training, not 'loss'"),
+        ("fitness", "loss", "fitness must be one of recalibrated, short-training, kept-importance, not 'loss'"),
         ("grid", "fine", "grid must be one of edges, tenths, all, not 'fine'"),
         ("scale", "max", "scale must be one of raw, group-mean, not 'max'"),
         ("residual", "maybe", "residual must be one of fixed, free, not 'maybe'"),

@@ -1,6 +1,6 @@
 """From options to the things they name."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +9,9 @@ import torch
 from tailor import persist
 from tailor.errors import RunFolderError, UnknownNameError
 from tailor.models import load_model
-from tailor.options import GraphOptions, ModelOptions, TargetOptions
+from tailor.options import GraphOptions, ModelOptions, PruneOptions, TargetOptions
 from tailor.records import Budget
-from tailor.requests import has_weights, open_model, run_name, several_engines, target_of, traced
+from tailor.requests import has_weights, open_model, prune_request, run_name, several_engines, target_of, traced
 from tailor.spec import Target
 
 
@@ -47,6 +47,18 @@ def test_a_model_opens_with_an_example_of_its_own_size() -> None:
     assert model(example).shape == (1, 10)
     _, larger = open_model(network("tailor/resnet20-cifar", input_shape=(3, 48, 40)), "tailor/resnet20-cifar")
     assert larger.shape == (1, 3, 48, 40)
+
+
+def test_without_data_nothing_is_trained_and_the_network_says_its_input_and_classes() -> None:
+    words = {each.name: None for each in fields(PruneOptions)} | {"networks": 160, "resume": False}
+    bounds = GraphOptions(pin=(), min_width=1, quantum=1, form="auto", depth=None)
+    own = {"network": replace(network("tailor/resnet20-cifar"), classes=7), "bounds": bounds, "place": place()}
+    options = PruneOptions(**{**words, **own, "budget": "60%", "method": "uniform"})
+    request = prune_request(options, "tailor prune")
+    assert request.data is None
+    assert (request.recipe.name, request.recipe.epochs, request.num_classes) == ("none", 0, 7)
+    assert request.model(request.example_inputs).shape == (1, 7)
+    assert prune_request(replace(options, data="digits"), "").recipe.name == "short"
 
 
 def test_a_run_folder_opens_as_the_network_it_holds(run_folder: Path) -> None:

@@ -28,10 +28,10 @@ def prune(
     *,
     target: Target,
     budget: str | Budget,
-    data: str | Data,
     out: str | Path,
+    data: str | Data | None = None,
     method: str = "lacp",
-    recipe: str | Recipe = "short",
+    recipe: str | Recipe | None = None,
 ) -> PruneResult:
     """Cut a trained network to a latency measured on the target, fine-tune it, and verify it in a fresh process.
 
@@ -43,14 +43,16 @@ def prune(
         example_inputs: one batch as the network is called, e.g. a tensor [1, 3, 32, 32].
         target: engine, device, batch size and threads it will run with.
         budget: a share of the dense latency ("60%") or a time ("5ms").
-        data: a data set, or what `tailor.load_data` takes ("digits", "cifar10", "imagefolder:PATH" ...).
         out: the run folder; everything found on the way is stored there.
+        data: a data set, or what `tailor.load_data` takes ("digits", "cifar10", "imagefolder:PATH" ...); None ranks
+            structures by the importance that they keep and trains nothing, for networks that are no classifiers.
         method: how widths are searched.
-        recipe: how the cut network is fine-tuned.
+        recipe: how the cut network is fine-tuned; by default "short", and "none" without data.
 
     Raises:
         TailorError: its children name what cannot be done, and the way out.
     """
+    recipe = recipe if recipe is not None else "none" if data is None else "short"
     request = PruneRequest(
         model=model,
         example_inputs=example_inputs,

@@ -31,8 +31,17 @@ class Inputs:
     @property
     def batch_size(self) -> int:
         """First dimension of the first tensor."""
-        first = next((leaf for leaf in tree_leaves((self.args, dict(self.kwargs))) if isinstance(leaf, Tensor)), None)
+        first = self._first
         return int(first.shape[0]) if first is not None and first.ndim else 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The first tensor's shape without the batch: its last three dimensions."""
+        return () if self._first is None else tuple(self._first.shape[-3:])
+
+    @property
+    def _first(self) -> Tensor | None:
+        return next((leaf for leaf in tree_leaves((self.args, dict(self.kwargs))) if isinstance(leaf, Tensor)), None)
 
 
 def as_inputs(example_inputs: Any) -> Inputs:

@@ -129,9 +129,10 @@ def prune_request(options: PruneOptions, command: str) -> PruneRequest:
     network, place, bounds = options.network, options.place, options.bounds
     budget, target = Budget.parse(options.budget), target_of(place)
     method_named(options.method)
-    recipe = recipe_named(options.recipe, epochs=options.epochs, seed=place.seed)
-    data = load_data(options.data, seed=place.seed, image_size=_image_size(network))
-    classes = network.classes if ":" in network.model or network.classes else data.num_classes
+    named = options.recipe or ("short" if options.data else "none")
+    recipe = recipe_named(named, epochs=options.epochs, seed=place.seed)
+    data = None if options.data is None else load_data(options.data, seed=place.seed, image_size=_image_size(network))
+    classes = network.classes if data is None or ":" in network.model or network.classes else data.num_classes
     model = load_model(
         network.model, num_classes=classes, weights=network.weights, pretrained=network.pretrained, seed=place.seed
     )
@@ -139,11 +140,12 @@ def prune_request(options: PruneOptions, command: str) -> PruneRequest:
         model=model,
         model_spec=network.model,
         weights=None if network.weights is None else str(network.weights),
-        example_inputs=_example(data.input_shape),
+        num_classes=classes,
+        example_inputs=_example(data.input_shape if data else network.input_shape or input_shape(network.model, model)),
         target=target,
         budget=budget,
         data=data,
-        data_spec=options.data,
+        data_spec=options.data or "",
         method=options.method,
         importance=options.importance,
         latency_mode=options.latency,

@@ -17,9 +17,10 @@ import torch
 
 import tailor
 from tailor.console import SilentReporter
-from tailor.errors import BudgetUnreachableError, InvalidBudgetError, NothingToPruneError
+from tailor.errors import BudgetUnreachableError, DataError, InvalidBudgetError, NothingToPruneError
+from tailor.latency.profile import Profile
 from tailor.pipeline import PruneRequest, PruneResult, prune
-from tailor.records import Budget, Outcome, Verdict
+from tailor.records import Budget, Outcome, RunConfig, Verdict
 from tailor.serialize import read_record
 from tailor.spec import Target
 from tailor.training import Recipe, load_data, recipe_named
@@ -82,6 +83,45 @@ def test_resuming_a_finished_run_changes_nothing(finished: PruneResult) -> None:
     assert again.widths == finished.widths
     assert again.stages == finished.stages
     assert (finished.out / "trials.jsonl").read_bytes() == journal
+
+
+def test_without_data_the_weights_decide_and_nothing_is_trained(finished: PruneResult, tmp_path: Path) -> None:
+    profiled = read_record(finished.out / "profile.json", Profile)
+    asked = request(tmp_path / "run", data=None, recipe=recipe_named("none"), method="uniform", profile=profiled)
+    result = prune(replace(asked, cycles=None, population=None), console=SilentReporter())
+    assert result.stages is None
+    assert result.reductions.accuracy is None
+    assert result.verdict.accuracy is None
+    assert result.verdict.equivalent
+    own = make().state_dict()  # weights are the dense network's, those of the kept channels
+    kept = torch.tensor(result.keep.kept["inner.0"])
+    assert torch.equal(result.model.state_dict()["inner.1.running_mean"], own["inner.1.running_mean"][kept])
+    assert torch.equal(result.model.state_dict()["inner.0.weight"], own["inner.0.weight"][kept])
+    torch.testing.assert_close(tailor.load(result.out, make())(X), result.model(X))
+    config = read_record(result.out / "config.json", RunConfig)
+    assert (config.data, config.input_shape, config.method_options["fitness"]) == (None, (3, 32, 32), "kept-importance")
+    told = (result.out / "report.md").read_text(encoding="utf-8")
+    assert "Unknown: the run had no data." in told
+    assert "This run folder lacks" not in told
+    assert "importance kept" in told
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "halp"}, "halp prunes while the network trains, which needs data; .* one of lacp, sp-lamp"),
+        ({"method": "mdp"}, "importance bn-taylor is observed on training images; give data, or choose l1"),
+        ({"method": "hrank"}, "importance hrank is observed on training images"),
+        ({"method": "netadapt"}, "netadapt trains every structure, which needs data"),
+        ({"fitness": "recalibrated"}, "fitness recalibrated scores structures on images, which needs data"),
+        ({"recipe": recipe_named("short")}, "recipe short trains 6 epochs, which needs data; .* recipe none"),
+    ],
+)
+def test_what_needs_data_is_refused_without(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    asked = request(tmp_path / "run", **{"data": None, "recipe": recipe_named("none"), **changes})
+    with pytest.raises(DataError, match=message):
+        prune(replace(asked, cycles=None, population=None), console=SilentReporter())
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_unreachable_share_is_told_before_the_profile(tmp_path: Path) -> None:

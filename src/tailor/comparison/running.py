@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from tailor.comparison.rows import ComparedRun, Comparison
 from tailor.comparison.writing import write_comparison
 from tailor.console import Reporter
-from tailor.errors import BudgetUnreachableError, InvalidOptionError, TailorError
+from tailor.errors import BudgetUnreachableError, DataError, InvalidOptionError, TailorError
 from tailor.latency.profile import Profile
 from tailor.methods import Method, method_named
 from tailor.pipeline import PruneRequest, PruneResult, prune
@@ -46,6 +46,7 @@ def compare(request: CompareRequest, *, console: Reporter) -> Comparison:
 
     Raises:
         InvalidOptionError: nothing to compare, or a method or budget named twice.
+        DataError: there is no data.
         UnknownNameError: a method that there is not.
         TailorError: the network cannot be traced or profiled, or the folder belongs to something else.
     """
@@ -62,6 +63,8 @@ def compare(request: CompareRequest, *, console: Reporter) -> Comparison:
 
 
 def _check(request: CompareRequest) -> None:
+    if request.shared.data is None:
+        raise DataError("methods are compared by their accuracy, which needs data; give data", value=None)
     for name, values in (
         ("method", [_name(method) for method in request.methods]),
         ("budget", [each.text for each in request.budgets]),
@@ -131,7 +134,7 @@ def _row(result: PruneResult, method: str, budget: Budget, seed: int, seconds: f
         folder=result.out.name,
         outcome=result.verdict.outcome.value,
         reason=result.verdict.reason,
-        accuracy=(result.stages.dense, result.stages.final),
+        accuracy=result.reductions.accuracy,
         ratio=result.verdict.ratio,
         macs=result.reductions.macs,
         parameters=result.reductions.parameters,
@@ -147,7 +150,7 @@ def _comparison(request: CompareRequest, profiled: Profile, runs: Sequence[Compa
     return Comparison(
         model=shared.model_spec or type(shared.model).__qualname__,
         target=shared.target,
-        data=shared.data_spec or shared.data.name,
+        data=shared.data_spec or (shared.data.name if shared.data else ""),
         recipe=shared.recipe.name,
         epochs=shared.recipe.epochs,
         environment=profiled.environment,

@@ -15,6 +15,7 @@ from tailor.importance.chance import RandomImportance
 from tailor.importance.feature_rank import feature_rank_scores
 from tailor.importance.filters import Scores
 from tailor.importance.geometric import GeometricMedianImportance
+from tailor.importance.kept import KeptImportance
 from tailor.importance.lamp import LampImportance, SpLampImportance
 from tailor.importance.magnitude import L1Importance, L2Importance
 from tailor.importance.selection import Ranking, keep_plan, rank
@@ -28,6 +29,7 @@ __all__ = [
     "IMPORTANCES",
     "Calibration",
     "GeometricMedianImportance",
+    "KeptImportance",
     "L1Importance",
     "L2Importance",
     "LampImportance",

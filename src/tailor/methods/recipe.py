@@ -36,7 +36,7 @@ SearchConfig = (
 
 CHOICES = {
     "latency": ("predicted", "measured"),
-    "fitness": ("recalibrated", "short-training"),
+    "fitness": ("recalibrated", "short-training", "kept-importance"),
     "residual": ("fixed", "free"),
     "grid": ("edges", "tenths", "all"),
     "scale": ("raw", "group-mean"),
@@ -83,10 +83,11 @@ class Method:
     fitness: "recalibrated" is the held-out accuracy with inherited weights after fresh BatchNorm statistics, as in
         MetaPruning, whose half-mutation, half-crossover split LACP shares. "short-training" trains each candidate for
         `short_epochs` first, as in ABCPruner, which LACP compares with, on the first `training_images` if given.
+        "kept-importance" is the share of importance that stays, asked of the weights alone: all there is without data.
     grid: "edges", the widths that a group may take are the right edges of its treads; "tenths" of the dense width or
         "all" from a tenth of it are for methods that know no staircase.
-    scale: what the values of channels are compared as across groups by methods that sum them: "raw" scores, or scores
-        over their "group-mean".
+    scale: what the values of channels are compared as where they are summed over groups: "raw" scores, where those of
+        different layers are of one kind (Taylor, SP-LAMP), or scores over their "group-mean".
     recalibration_images, evaluation_images: how many training and held-out images one score uses. At 90 %
         accuracy, 1024 images give a standard error of 0.9 points, and all structures see the same images.
     depth: whether residual branches may be removed as a whole, beside the widths of what stays; the exact solver alone
@@ -109,7 +110,7 @@ class Method:
     recalibration_images: int = 512
     evaluation_images: int = 1024
     grid: str = "edges"
-    scale: str = "raw"
+    scale: str = "group-mean"
     depth: bool = False
     keeps_first: bool = False
     search: SearchConfig = field(default_factory=EvolutionConfig)

@@ -31,6 +31,7 @@ METHODS: Mapping[str, Method] = {
             summary="BatchNorm-Taylor knapsack in 30 steps while training, HALP's own solver (2022)",
             importance="bn-taylor",
             residual="free",
+            scale="raw",
             search=KnapsackConfig(steps=30, solver="heuristic"),
             gradual=GradualConfig(),
         ),
@@ -39,6 +40,7 @@ METHODS: Mapping[str, Method] = {
             summary="soft masks over input channels, re-solved while training, that may come back (2022)",
             importance="input-taylor",
             residual="free",
+            scale="raw",
             search=KnapsackConfig(steps=30, side="inputs"),
             gradual=GradualConfig(soft=True, settling=15),
         ),
@@ -50,12 +52,14 @@ METHODS: Mapping[str, Method] = {
             depth=True,
             keeps_first=True,
             recalibration_images=2048,
+            scale="raw",
             search=OptimumConfig(),
         ),
         Method(
             name="sp-lamp",
             summary="group knapsack of layer-adaptive filter scores under the latency limit (2023)",
             importance="sp-lamp",
+            scale="raw",
             search=KnapsackConfig(steps=10),
         ),
         Method(
@@ -96,6 +100,7 @@ METHODS: Mapping[str, Method] = {
             summary="global ranking of gates by squared Taylor saliency, whatever they cost (2019)",
             importance="gate-taylor",
             grid="all",
+            scale="raw",
             search=GreedyConfig(price="channels"),
         ),
         Method(
@@ -103,13 +108,13 @@ METHODS: Mapping[str, Method] = {
             summary="control: saliency per multiply-accumulate instead of per nanosecond",
             importance="gate-taylor",
             grid="all",
+            scale="raw",
             search=GreedyConfig(price="macs"),
         ),
         Method(
             name="l1",
             summary="global ranking of filters by L1 norm over their group's mean (after Li et al., 2017)",
             grid="all",
-            scale="group-mean",
             search=GreedyConfig(price="channels"),
         ),
         Method(

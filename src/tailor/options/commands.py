@@ -108,7 +108,7 @@ class PruneOptions:
     bounds: GraphOptions
     place: TargetOptions
     budget: str
-    data: str
+    data: str | None
     method: str
     importance: str | None
     latency: str | None
@@ -118,7 +118,7 @@ class PruneOptions:
     population: int | None
     solver: str | None
     networks: int
-    recipe: str
+    recipe: str | None
     epochs: int | None
     distill: bool | None
     out: Path | None
@@ -138,7 +138,7 @@ class CompareOptions:
     data: str
     residual: str | None
     networks: int
-    recipe: str
+    recipe: str | None
     finetune_epochs: int | None
     distill: bool | None
     out: Path

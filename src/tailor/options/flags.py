@@ -104,14 +104,9 @@ profile_options = _chain(
     _networks_option,
     click.option("--plot", type=_PATH, help="Write the staircases as a figure (.svg, .png or .pdf)."),
 )
-_data_option = click.option(
-    "--data",
-    required=True,
-    metavar="SPEC",
-    help="digits, cifar10[:ROOT], cifar100[:ROOT], tiny-imagenet:ROOT, imagefolder:PATH or FILE.py:FUNCTION.",
-)
+_DATA = "digits, cifar10[:ROOT], cifar100[:ROOT], tiny-imagenet:ROOT, imagefolder:PATH or FILE.py:FUNCTION"
 _recipe_option = click.option(
-    "--recipe", default="short", show_default=True, help="Fine-tuning: short, lacp or none."
+    "--recipe", help="Fine-tuning: short, lacp or none; by default short, and none without data."
 )
 _distill_option = click.option(
     "--distill/--no-distill", default=None, help="Dense network as teacher; by default the recipe's."
@@ -119,11 +114,11 @@ _distill_option = click.option(
 _residual_option = click.option("--residual", help="Residual streams: fixed or free; by default the method's.")
 prune_options = _chain(
     click.option("--budget", required=True, help='A share of the dense latency ("60%") or a time ("5ms").'),
-    _data_option,
+    click.option("--data", metavar="SPEC", help=f"{_DATA}; without data nothing is trained or evaluated."),
     click.option("--method", default="lacp", show_default=True, help="How the widths are found: `tailor methods`."),
     click.option("--importance", help="Which channels stay: l1, l2, bn-taylor, sp-lamp ...; by default the method's."),
     click.option("--latency", help="predicted, or measured for every structure; by default the method's."),
-    click.option("--fitness", help="recalibrated or short-training; by default the method's."),
+    click.option("--fitness", help="recalibrated, short-training or kept-importance; by default the method's."),
     _residual_option,
     click.option("--cycles", type=_COUNT, help="Populations, or steps of a knapsack; by default the method's."),
     click.option("--population", type=_COUNT, help="Structures in each; by default the method's."),
@@ -137,7 +132,7 @@ prune_options = _chain(
 )
 compare_options = _chain(
     click.option("--budget", required=True, multiple=True, help='"60%", "5ms" ...; several give curves (repeatable).'),
-    _data_option,
+    click.option("--data", required=True, metavar="SPEC", help=f"{_DATA}."),
     click.option("--methods", default="lacp,sp-lamp,uniform", show_default=True, help="Names with commas, or all."),
     click.option("--seeds", type=_COUNT, default=1, show_default=True, help="Runs of each method and budget."),
     _residual_option,

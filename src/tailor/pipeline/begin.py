@@ -6,6 +6,7 @@ import importlib.metadata
 from dataclasses import fields, replace
 from typing import Any
 
+from tailor.calling import as_inputs
 from tailor.channels import network_of, trace
 from tailor.console import Reporter
 from tailor.engines import open_device
@@ -14,6 +15,7 @@ from tailor.importance import Calibration, TaylorAccumulator, importance_named
 from tailor.importance.selection import rank
 from tailor.methods import Method, method_named, resized, solved_by
 from tailor.pipeline.request import Line, PruneRequest
+from tailor.pipeline.without_data import KEPT, suited
 from tailor.protocols import Importance
 from tailor.records import RunConfig
 from tailor.report.graph import graph_summary
@@ -30,9 +32,14 @@ DISTILLATION_WEIGHT = 0.9  # the teacher's part of the loss where distillation i
 def begin(request: PruneRequest, console: Reporter) -> Line:
     """Check everything that can be checked, trace, and open the run folder last."""
     request = replace(request, recipe=_recipe(request))
-    method = _method(request)
+    method = suited(_method(request), request)
     settings = settings_named(request.protocol, seed=request.seed)
     environment = open_device(request.target).environment()
+    if request.data is None:
+        console.say(
+            "no data: structures are ranked by the share of importance that they keep (fitness "
+            f"{KEPT}), nothing is trained, and accuracy stays unknown"
+        )
     if method.latency == "measured":
         console.say("every structure is timed whole: the search takes longer than with predicted latencies")
     console.stage(f"trace {_model_name(request)}")
@@ -85,11 +92,13 @@ def begin(request: PruneRequest, console: Reporter) -> Line:
 
 def _importance(request: PruneRequest, graph: ChannelGraph, method: Method) -> Importance:
     """The method's importance; those from data are observed on the first training images."""
-    device = training_device()
+    data, device = request.data, training_device()
+    if data is None:
+        return importance_named(method.importance, request.seed)
     calibration = Calibration(
         model=request.model,
         graph=graph,
-        batches=lambda: request.data.batches("train", 64, limit=method.recalibration_images, device=device),
+        batches=lambda: data.batches("train", 64, limit=method.recalibration_images, device=device),
         device=device,
     )
     return importance_named(method.importance, request.seed, calibration)
@@ -135,10 +144,11 @@ def _config(request: PruneRequest, method: Method) -> RunConfig:
     if request.form != "auto":
         chosen["form"] = request.form
     recipe = {each.name: str(getattr(request.recipe, each.name)) for each in fields(request.recipe)}
+    data = request.data
     return RunConfig(
         model=_model_name(request),
         weights=request.weights,
-        data=request.data_spec or request.data.name,
+        data=None if data is None else request.data_spec or data.name,
         target=request.target,
         budget=request.budget,
         method=method.name,
@@ -147,7 +157,7 @@ def _config(request: PruneRequest, method: Method) -> RunConfig:
         recipe_options=recipe,
         protocol=request.protocol,
         seed=request.seed,
-        input_shape=tuple(request.data.input_shape),
+        input_shape=as_inputs(request.example_inputs).shape if data is None else tuple(data.input_shape),
         command=request.command,
         tailor_version=importlib.metadata.version("tailor-prune"),
     )

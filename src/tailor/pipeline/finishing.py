@@ -21,9 +21,18 @@ RECALIBRATION_IMAGES = 4096
 CHECKPOINT = "checkpoint"
 
 
-def refined(line: Line, keep: KeepPlan) -> tuple[nn.Module, Stages]:
-    """Cut with proof, recalibrate, fine-tune; top-1 on the test images after each."""
-    request, data, device = line.request, line.request.data, training_device()
+def refined(line: Line, keep: KeepPlan) -> tuple[nn.Module, Stages | None]:
+    """Cut with proof, recalibrate, fine-tune; top-1 on the test images after each. Without data, cut with proof."""
+    if line.request.data is None:
+        line.console.stage("cut, with proof")
+        small = cut(line.source, line.graph, keep)
+        _save(line, small)
+        return small, None
+    return _trained(line, keep, line.request.data)
+
+
+def _trained(line: Line, keep: KeepPlan, data: Data) -> tuple[nn.Module, Stages]:
+    request, device = line.request, training_device()
     stored = line.folder.stored("stages", Stages)
     if stored is not None and (line.folder.path / persist.MODEL_FILE).exists():
         line.console.say("trained network: taken from the run folder")
@@ -54,14 +63,21 @@ def refined(line: Line, keep: KeepPlan) -> tuple[nn.Module, Stages]:
         line.folder.store("training", history)
         stages = replace(stages, fine_tuned=top1(small))
     request.model.cpu()
+    line.folder.store("stages", stages)
+    _save(line, small)
+    (line.folder.path / CHECKPOINT).unlink(missing_ok=True)  # as large as the network three times over
+    return small, stages
+
+
+def _save(line: Line, small: nn.Module) -> None:
+    """What is handed over, in evaluation mode on the CPU, into the run folder."""
+    request = line.request
     small.cpu().eval()
     flushed = persist.flush_denormals(small)
     if flushed:
         line.console.say(f"{flushed} denormal weights set to zero: they slow CPUs down")
-    line.folder.store("stages", stages)
-    persist.save(small, line.folder.path, name=request.model_spec, num_classes=data.num_classes)
-    (line.folder.path / CHECKPOINT).unlink(missing_ok=True)  # as large as the network three times over
-    return small, stages
+    classes = request.data.num_classes if request.num_classes is None and request.data else request.num_classes
+    persist.save(small, line.folder.path, name=request.model_spec, num_classes=classes)
 
 
 def verified(line: Line, small: nn.Module) -> Verdict:
@@ -75,9 +91,8 @@ def verified(line: Line, small: nn.Module) -> Verdict:
 
 
 def judge(line: Line, small: nn.Module, folder: Path, *, data: Data | None) -> Verdict:
+    """What a fresh process finds of the network, which is saved in this folder."""
     request = line.request
-    if data is None:
-        persist.save(small, folder)
     one_instance = line.settings.statistic == "mean"  # the paper's protocol times one network 300 times
     job = VerifyJob(
         dense=request.model,
@@ -93,11 +108,11 @@ def judge(line: Line, small: nn.Module, folder: Path, *, data: Data | None) -> V
     return verify(job)
 
 
-def reductions_of(line: Line, keep: KeepPlan, stages: Stages, verdict: Verdict) -> Reductions:
+def reductions_of(line: Line, keep: KeepPlan, stages: Stages | None, verdict: Verdict) -> Reductions:
     """LACP's five metrics, dense and pruned; the pruned latency is the paired ratio times the dense one."""
     dense, pruned, graph = line.graph.dense_widths, keep.widths, line.graph
     return Reductions(
-        accuracy=(stages.dense, stages.final),
+        accuracy=None if stages is None else (stages.dense, stages.final),
         latency_ns=(round(verdict.dense.value), round(verdict.dense.value * verdict.ratio.value)),
         macs=(graph.macs(dense), graph.macs(pruned)),
         parameters=(graph.parameters(dense), graph.parameters(pruned)),

@@ -131,6 +131,7 @@ def _train(
     search: KnapsackConfig,
 ) -> GradualRecord:
     request, started = line.request, time.perf_counter()
+    assert request.data is not None  # without data the method was refused (pipeline.without_data)
     iterations = (search.steps + gradual.settling) * gradual.interval
     line.console.stage(f"prune while training: {iterations} iterations, {search.steps} steps")
     chooser = _Chooser(line, profiled, candidates, limit_ns, search, soft=gradual.soft)

@@ -29,17 +29,20 @@ class PruneRequest:
     `model_spec` is a name for `tailor.models.load_model`, "" when the model was given as an object. `data_spec` and
     `command` are only recorded. `method` is a name, or a recipe of the caller's own. `profile` was measured before, in
     this environment, and is not measured again. `distill` None leaves the teacher to the recipe. `form` "module" never
-    cuts the exported graph (see `tailor.trace`).
+    cuts the exported graph (see `tailor.trace`). Without `data` nothing is scored on images, recalibrated, trained or
+    evaluated: structures are ranked by the importance that they keep, and the recipe must train nothing.
+    `num_classes` is what the model's name was loaded with, None for the data's.
     """
 
     model: nn.Module
     example_inputs: Any
     target: Target
     budget: Budget
-    data: Data
     recipe: Recipe
     out: Path
+    data: Data | None = None
     model_spec: str = ""
+    num_classes: int | None = None
     weights: str | None = None
     data_spec: str = ""
     method: str | Method = "lacp"
@@ -67,13 +70,13 @@ class PruneRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PruneResult:
-    """What a run hands over; `report` is the HTML page in the run folder `out`."""
+    """What a run hands over; `report` is the HTML page in the run folder `out`; `stages` is None without data."""
 
     verdict: Verdict
     model: nn.Module
     widths: Widths
     keep: KeepPlan
-    stages: Stages
+    stages: Stages | None
     reductions: Reductions
     out: Path
     report: Path

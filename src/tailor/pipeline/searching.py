@@ -7,19 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tailor import persist
 from tailor.channels import cut
 from tailor.database import Database
 from tailor.engines import open_device
 from tailor.errors import BudgetUnreachableError, InvalidBudgetError, RunFolderError
 from tailor.finalists import CandidateTimer, Finalist, choose
-from tailor.importance import Observed
+from tailor.importance import KeptImportance, Observed
 from tailor.importance.branches import valued_branches
 from tailor.latency.profile import Profile, regrounded
 from tailor.methods import Ground, candidate_widths, strategy_of
 from tailor.pipeline.finishing import judge
 from tailor.pipeline.gradual import pruned_while_training
 from tailor.pipeline.request import Line
+from tailor.pipeline.without_data import KEPT
 from tailor.profiling import profile
+from tailor.protocols import Evaluator
 from tailor.records import Outcome, SearchSummary, TimingSettings, Trial, WidthsRecord
 from tailor.search import Journal, SearchProblem, SearchResult, run_search
 from tailor.spec import KeepPlan, Widths
@@ -160,23 +163,10 @@ def search_widths(
     """Run the method's strategy; its structures keep the limit less the prediction's usual error."""
     request, method = line.request, line.method
     measured = method.latency == "measured"
-    evaluator = AccuracyEvaluator(
-        line.source,
-        line.graph,
-        line.importance,
-        request.data,
-        recalibration_images=method.recalibration_images,
-        evaluation_images=method.evaluation_images,
-        fitness=method.fitness,
-        short_epochs=method.short_epochs,
-        training_images=method.training_images,
-        seed=request.seed,
-        device=training_device(),
-    )
     problem = SearchProblem(
         candidates=candidates,
         latency=timer if measured else profiled.latency,
-        evaluator=evaluator,
+        evaluator=_evaluator(line),
         limit_ns=limit if measured else cautious_limit(limit, profiled, candidates),
         seed=request.seed,
         facts={"graph": line.graph.fingerprint, **method.options},
@@ -200,6 +190,26 @@ def search_widths(
         line.console.warn(notice)
     line.console.say(f"{len(result.trials)} structures in {result.seconds:.0f} s")
     return result
+
+
+def _evaluator(line: Line) -> Evaluator:
+    """What scores structures: held-out images, or the weights alone."""
+    request, method = line.request, line.method
+    if method.fitness == KEPT or request.data is None:
+        return KeptImportance(ranking=line.ranking, scale=method.scale)
+    return AccuracyEvaluator(
+        line.source,
+        line.graph,
+        line.importance,
+        request.data,
+        recalibration_images=method.recalibration_images,
+        evaluation_images=method.evaluation_images,
+        fitness=method.fitness,
+        short_epochs=method.short_epochs,
+        training_images=method.training_images,
+        seed=request.seed,
+        device=training_device(),
+    )
 
 
 def require_scored(result: SearchResult, limit: int) -> None:
@@ -231,6 +241,7 @@ def _confirmed(line: Line, finalists: Sequence[Finalist]) -> tuple[KeepPlan, Fin
         keep = line.ranking.keep(Widths(finalist.trial.widths))
         small = cut(line.source, line.graph, keep)
         with tempfile.TemporaryDirectory() as place:
+            persist.save(small, Path(place))
             verdict = judge(line, small, Path(place), data=None)
         line.console.say(f"structure {finalist.trial.number}: {verdict.outcome.value}, {verdict.reason}")
         if verdict.outcome is Outcome.PASS:

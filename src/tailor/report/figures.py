@@ -126,7 +126,7 @@ def _channel_ticks(most: int) -> list[int]:
     return list(range(step, most + 1, step))
 
 
-def course_figure(trials: Sequence[Trial]) -> Figure:
+def course_figure(trials: Sequence[Trial], score: str = "held-out top-1") -> Figure:
     """Score against trial number, the best so far as a line: whether the search was still getting better at its end."""
     with look():
         figure = new_figure(_WIDTH, 260)
@@ -143,13 +143,15 @@ def course_figure(trials: Sequence[Trial]) -> Figure:
         best = list(accumulate((s for _, s, _ in scored), max))
         axes.step([n for n, _, _ in scored], best, where="post", color=ACCENT, lw=1.8, label="best so far")
         axes.set_xlabel("structures tried")
-        axes.set_ylabel("held-out top-1, %")
+        axes.set_ylabel(f"{score}, %")
         axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
         _legend(axes)
     return figure
 
 
-def scatter_figure(trials: Sequence[Trial], limit_ns: int | None, best: int | None) -> Figure:
+def scatter_figure(
+    trials: Sequence[Trial], limit_ns: int | None, best: int | None, score: str = "held-out top-1"
+) -> Figure:
     """Score against latency, the limit as a line and the winner ringed: what the budget costs."""
     with look():
         figure = new_figure(_WIDTH, 300)
@@ -169,7 +171,7 @@ def scatter_figure(trials: Sequence[Trial], limit_ns: int | None, best: int | No
                 textcoords="offset points", color=MARK,
             )
         axes.set_xlabel("latency as the search saw it, ms")
-        axes.set_ylabel("held-out top-1, %")
+        axes.set_ylabel(f"{score}, %")
     return figure
 
 

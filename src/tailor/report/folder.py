@@ -74,9 +74,13 @@ def read_run(folder: Path) -> RunRecords:
     if len(missing) == len(files):
         raise RunFolderError(f"{folder} holds no run: neither config.json nor anything else of one", value=str(folder))
     found = {stem: _record(folder / f"{stem}.json", kind) for stem, kind in kinds.items()}
-    stages = found["stages"]
-    if isinstance(stages, Stages) and stages.fine_tuned is None:  # the recipe trains nothing
-        missing = tuple(name for name in missing if name != "training.json")
+    config, stages = found["config"], found["stages"]
+    unwanted: tuple[str, ...] = ()
+    if isinstance(config, RunConfig) and config.data is None:  # nothing is trained or evaluated
+        unwanted = ("stages.json", "training.json")
+    elif isinstance(stages, Stages) and stages.fine_tuned is None:  # the recipe trains nothing
+        unwanted = ("training.json",)
+    missing = tuple(name for name in missing if name not in unwanted)
     return RunRecords(**found, trials=_trials(folder / _JOURNAL), missing=missing)
 
 

@@ -20,6 +20,16 @@ def _absent(title: str, file: str) -> Section:
     return Section(title=title, lead=f"Not reached: the run folder has no {file}.")
 
 
+def _without_data(run: RunRecords) -> bool:
+    return run.config is not None and run.config.data is None
+
+
+def _score_named(run: RunRecords) -> str:
+    """What the search's scores are."""
+    fitness = run.config.method_options.get("fitness") if run.config is not None else None
+    return "importance kept" if fitness == "kept-importance" else "held-out top-1"
+
+
 def verification(run: RunRecords) -> Section:
     """What the fresh process measured, with every interval that the verdict rests on."""
     title, verdict = "Verification", run.verdict
@@ -48,6 +58,8 @@ def _interval(found: Interval) -> str:
 def stages(run: RunRecords) -> Section:
     """Accuracy after each step of the line, so that the step that cost it is seen."""
     title = "Accuracy at each stage"
+    if _without_data(run):
+        return Section(title=title, lead="Unknown: the run had no data.")
     if run.stages is None:
         return _absent(title, "stages.json")
     table = Table(headers=("stage", ">top-1", ">against dense"), rows=tuple(_stage_rows(run.stages)))
@@ -70,6 +82,8 @@ def training(run: RunRecords) -> Section:
     """The course of fine-tuning, epoch by epoch."""
     title, record = "Fine-tuning", run.training
     if record is None:
+        if _without_data(run):
+            return Section(title=title, lead="Skipped: the run had no data. Train the network with a loop of your own.")
         if run.stages is not None and run.stages.fine_tuned is None:
             return Section(title=title, lead="Skipped: the recipe trains nothing.")
         return _absent(title, "training.json")
@@ -156,10 +170,12 @@ def search(run: RunRecords) -> Section:
     blocks: list[Block] = []
     if scored:
         limit, best = (summary.limit_ns, summary.best) if summary else (None, None)
-        course = "Held-out score of each structure in the order tried, and the best so far."
+        named = _score_named(run)
+        course = f"Score of each structure ({named}) in the order tried, and the best so far."
         scatter = "Every scored structure by latency and score; the line is the search's limit."
-        blocks.append(Picture(svg=page_svg(course_figure(trials), "course", course), caption=course))
-        blocks.append(Picture(svg=page_svg(scatter_figure(trials, limit, best), "scatter", scatter), caption=scatter))
+        blocks.append(Picture(svg=page_svg(course_figure(trials, named), "course", course), caption=course))
+        figure = scatter_figure(trials, limit, best, named)
+        blocks.append(Picture(svg=page_svg(figure, "scatter", scatter), caption=scatter))
     if summary is not None:
         blocks.append(Facts(rows=_search_facts(run, summary.best)))
     return Section(title=title, lead=lead, blocks=tuple(blocks))
@@ -178,7 +194,7 @@ def _search_facts(run: RunRecords, best: int) -> tuple[tuple[str, str], ...]:
     if winner is not None:
         rows.append(("its latency", f"{duration(winner.latency.ns)} ({winner.latency.source})"))
         if winner.score is not None:
-            rows.append(("its score", f"{percent(winner.score, 2)} held-out top-1"))
+            rows.append(("its score", f"{percent(winner.score, 2)} {_score_named(run)}"))
     if summary.best_measured_ns is not None:
         rows.append(("measured after", duration(summary.best_measured_ns)))
     return tuple(rows)
