@@ -1,12 +1,7 @@
-"""Times callables side by side: shuffled rounds, warm-up by test, a stopping rule, order-statistic intervals.
-
-The unit is the round: every subject once, in a fresh random order, so that clock drift and neighbours hit all of
-them alike and cancel in paired ratios. Nothing here knows a framework; a subject is a callable without arguments.
-"""
+"""One session: shuffled rounds of all subjects, warm-up by test, until they are known well enough."""
 
 from __future__ import annotations
 
-import functools
 import gc
 import math
 import random
@@ -14,47 +9,17 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tailor.errors import MeasurementError, UnknownNameError
-from tailor.records import Interval, TimingSettings
+from tailor.errors import MeasurementError
+from tailor.records import TimingSettings
+from tailor.timing.intervals import relative_half_width
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = [
-    "PROTOCOLS",
-    "PROTOCOL_BATCH",
-    "SAMPLING",
-    "Rounds",
-    "aa_resolution",
-    "claimable_step",
-    "describe_failure",
-    "drift_of",
-    "mean_interval",
-    "median_interval",
-    "ratio_interval",
-    "sample_rounds",
-    "settings_named",
-    "summary_interval",
-]
-
-PROTOCOLS: Mapping[str, TimingSettings] = {
-    "default": TimingSettings(),
-    "quick": TimingSettings(
-        name="quick", min_rounds=7, max_rounds=15, half_width=0.02, max_seconds=20.0, sample_seconds=0.0005,
-        warmup_seconds=0.1,
-    ),
-    "precise": TimingSettings(name="precise", min_rounds=20, max_rounds=400, half_width=0.005, max_seconds=180.0),
-    # The protocol of the LACP paper (Liu et al. 2021): 10 warm-up runs, then the mean of 300 single runs, batch 128.
-    "lacp": TimingSettings(
-        name="lacp", min_rounds=300, max_rounds=300, half_width=0.0, max_seconds=7200.0, sample_seconds=0.0,
-        prime_seconds=0.0, fixed_warmup=10, statistic="mean",
-    ),
-}
-
-PROTOCOL_BATCH: Mapping[str, int] = {"lacp": 128}  # protocols that prescribe a batch size
+__all__ = ["SAMPLING", "Rounds", "describe_failure", "drift_of", "sample_rounds"]
 
 _WARMUP_PATIENCE = 5  # a session that is still drifting after this many warm-up times starts all the same, and says so
 
@@ -82,19 +47,6 @@ class Rounds:
     warmup_seconds: float
     steady: bool
     retaken: int
-
-
-def settings_named(name: str, *, seed: int = 0) -> TimingSettings:
-    """The timing settings of a protocol, with the seed that shuffles its rounds.
-
-    Raises:
-        UnknownNameError: listing the protocols there are.
-    """
-    try:
-        return replace(PROTOCOLS[name], seed=seed)
-    except KeyError:
-        known = ", ".join(PROTOCOLS)
-        raise UnknownNameError(f"no timing protocol {name!r}; there are {known}", value=name) from None
 
 
 def sample_rounds(
@@ -247,7 +199,7 @@ class _Session:
             return None
         samples = [self.samples[name] for name in self.calls]
         judged = _centred(samples) if settings.paired else samples
-        precise = all(_relative_half_width(values) <= settings.half_width for values in judged)
+        precise = all(relative_half_width(values) <= settings.half_width for values in judged)
         return "precise" if precise else None
 
 
@@ -295,74 +247,7 @@ def _is_steady(totals: Sequence[int], half_width: float) -> bool:
     return abs(statistics.median(second) / statistics.median(first) - 1) <= max(half_width, noise)
 
 
-@functools.lru_cache(maxsize=4096)
-def _order_statistic(count: int) -> int:
-    """The largest k for which the k-th smallest to k-th largest sample covers the median with 95 %, at least 1.
-
-    P(X < k) <= 0.025 for X binomial(count, 1/2): 12 samples give the 3rd to 10th, 100 the 40th to 61st.
-    """
-    total, k = 0, 0
-    while 40 * (total + math.comb(count, k)) <= 2**count:
-        total += math.comb(count, k)
-        k += 1
-    return max(1, k)
-
-
-def median_interval(samples: Sequence[float]) -> Interval:
-    """The median with its distribution-free 95 % interval between order statistics, in the samples' unit.
-
-    Fewer than 6 samples cannot give 95 %: their whole range is returned.
-    """
-    ordered = sorted(samples)
-    k = _order_statistic(len(ordered))
-    return Interval(value=float(statistics.median(ordered)), low=float(ordered[k - 1]), high=float(ordered[-k]))
-
-
-def mean_interval(samples: Sequence[float]) -> Interval:
-    """The mean with its 95 % interval by the central limit theorem, in the samples' unit (LACP reports means)."""
-    mean = statistics.fmean(samples)
-    spread = statistics.stdev(samples) if len(samples) > 1 else 0.0
-    half = statistics.NormalDist().inv_cdf(0.975) * spread / math.sqrt(len(samples))
-    return Interval(value=mean, low=mean - half, high=mean + half)
-
-
-def summary_interval(samples: Sequence[float], settings: TimingSettings) -> Interval:
-    """The statistic that the settings ask for, with its 95 % interval."""
-    return mean_interval(samples) if settings.statistic == "mean" else median_interval(samples)
-
-
-def ratio_interval(numerator: Sequence[int], denominator: Sequence[int]) -> Interval:
-    """How many times slower the numerator is: the median of the per-round ratios with its 95 % interval.
-
-    Both must come from the same rounds. The statistic is taken on log-ratios, so that a / b and b / a agree.
-
-    Raises:
-        MeasurementError: the two have unequal or no rounds.
-    """
-    if len(numerator) != len(denominator) or not numerator:
-        counts = (len(numerator), len(denominator))
-        raise MeasurementError(f"paired ratios need the same rounds, not {counts[0]} and {counts[1]}", value=counts)
-    logs = median_interval([math.log(a / b) for a, b in zip(numerator, denominator, strict=True)])
-    return Interval(value=math.exp(logs.value), low=math.exp(logs.low), high=math.exp(logs.high))
-
-
-def aa_resolution(samples_a: Sequence[int], samples_b: Sequence[int]) -> float:
-    """The relative difference that two copies of one network show: offset plus half-width of their paired ratio."""
-    ratio = ratio_interval(samples_a, samples_b)
-    return abs(ratio.value - 1) + (ratio.high - ratio.low) / 2
-
-
-def claimable_step(resolution: float) -> float:
-    """The smallest relative step or win that may be claimed: three times the A/A resolution, never below 1 %."""
-    return max(3 * resolution, 0.01)
-
-
 def _centred(samples: Sequence[Sequence[int]]) -> list[list[float]]:
     """Each subject's samples over the geometric mean of their round."""
     centres = [math.exp(statistics.fmean(map(math.log, row))) for row in zip(*samples, strict=True)]
     return [[ns / centre for ns, centre in zip(row, centres, strict=True)] for row in samples]
-
-
-def _relative_half_width(samples: Sequence[float]) -> float:
-    interval = median_interval(samples)
-    return (interval.high - interval.low) / 2 / interval.value
