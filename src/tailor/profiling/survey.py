@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ def _expected(dense: DenseTime, points: int, layer_seconds: float, networks: int
     one = dense.prepare + 20 * dense.interval.value / 1e9
     twice = 2 * networks * one  # on a noisy machine all of them are timed again
     minutes = (layers + min(twice, _seconds(_NETWORK_SECONDS, dense))) / 60
-    return f"dense {dense.interval.value / 1e6:.3f} ms; the profile takes up to {max(1, round(minutes))} min from here"
+    return f"dense {dense.interval.value / 1e6:.3f} ms; the profile takes up to {math.ceil(minutes)} min from here"
 
 
 def _seconds(plan: tuple[float, float, float], dense: DenseTime) -> float:
