@@ -24,6 +24,7 @@ __all__ = ["Survey", "survey"]
 _NETWORK_SECONDS = (270.0, 450.0, 400.0)  # time for whole networks: base, per second of dense latency, most
 _STAIR_SECONDS = 240.0  # for making lone layers ready: engines that compile for long get fewer points per stair
 _LAYER_SECONDS = (8.0, 120.0, 90.0)  # time for lone layers, likewise
+_CALLS, _BESIDE = 13, 0.2  # rounds of one network in one session, and seconds for building it and for its account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +115,7 @@ def survey(
 def _expected(dense: DenseTime, points: int, layer_seconds: float, networks: int) -> str:
     """How long the profile may take, when the database knows nothing of it yet."""
     layers = min(points * layer_seconds, 2 * _STAIR_SECONDS) + _seconds(_LAYER_SECONDS, dense)
-    one = dense.prepare + 20 * dense.interval.value / 1e9
+    one = dense.prepare + _BESIDE + _CALLS * (dense.interval.value / 1e9 + settings_named("quick").prime_seconds)
     twice = 2 * networks * one  # on a noisy machine all of them are timed again
     minutes = (layers + min(twice, _seconds(_NETWORK_SECONDS, dense))) / 60
     return f"dense {dense.interval.value / 1e6:.3f} ms; the profile takes up to {math.ceil(minutes)} min from here"
