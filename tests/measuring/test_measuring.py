@@ -53,6 +53,7 @@ def taking(ns: float) -> nn.Module:
 def test_a_network_is_timed_with_interval_rounds_instances_and_conditions() -> None:
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU())
     timing = measure(model, X, Target(batch_size=4), settings=FEW)
+    assert not timing.settings.paired
     assert timing.latency.low <= timing.ns <= timing.latency.high + 1
     assert (timing.rounds, timing.instances, timing.stopped) == (12, 3, "rounds")
     assert timing.resolution >= 0
@@ -65,6 +66,7 @@ def test_a_network_is_timed_with_interval_rounds_instances_and_conditions() -> N
 def test_the_same_network_is_never_faster_or_slower_than_itself() -> None:
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU())
     timing = measure(model, X, Target(), settings=FEW, versus=model)
+    assert timing.settings.paired  # the ratio is what must be known
     assert timing.comparison in (Comparison.SAME, Comparison.UNDECIDED)
 
 

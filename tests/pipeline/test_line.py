@@ -114,6 +114,7 @@ def test_without_data_the_weights_decide_and_nothing_is_trained(finished: PruneR
         ({"method": "hrank"}, "importance hrank is observed on training images"),
         ({"method": "netadapt"}, "netadapt trains every structure, which needs data"),
         ({"fitness": "recalibrated"}, "fitness recalibrated scores structures on images, which needs data"),
+        ({"distill": True}, "a teacher is for training, which needs data; .* no --distill"),
         ({"recipe": recipe_named("short")}, "recipe short trains 6 epochs, which needs data; .* recipe none"),
     ],
 )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from torch import nn
 
 from tailor import persist
-from tailor.errors import BudgetUnreachableError
+from tailor.errors import BudgetUnreachableError, DataError
 from tailor.importance import Observed, rank
 from tailor.latency.frozen import frozen_factors
 from tailor.latency.profile import Profile
@@ -131,7 +131,8 @@ def _train(
     search: KnapsackConfig,
 ) -> GradualRecord:
     request, started = line.request, time.perf_counter()
-    assert request.data is not None  # without data the method was refused (pipeline.without_data)
+    if request.data is None:
+        raise DataError(f"{line.method.name} prunes while the network trains, which needs data", value=line.method.name)
     iterations = (search.steps + gradual.settling) * gradual.interval
     line.console.stage(f"prune while training: {iterations} iterations, {search.steps} steps")
     chooser = _Chooser(line, profiled, candidates, limit_ns, search, soft=gradual.soft)

@@ -25,6 +25,8 @@ def suited(method: Method, request: PruneRequest) -> Method:
     recipe, name = request.recipe, method.name
     if recipe.epochs:
         raise _missing(f"recipe {recipe.name} trains {recipe.epochs} epochs", "the recipe none", recipe.name)
+    if request.distill:
+        raise _missing("a teacher is for training", "no --distill", request.distill)
     if method.gradual is not None:
         raise _missing(f"{name} prunes while the network trains", _others(), name)
     importance_named(method.importance, request.seed)  # refuses those that are observed on images

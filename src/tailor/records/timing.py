@@ -33,7 +33,7 @@ class TimingSettings:
     call that takes longer) bring the caches back, which the other subjects have emptied. `fixed_warmup` calls replace
     the warm-up test when given. `statistic` is "median" or "mean" (the mean is what LACP's protocol reports). With
     `paired`, each sample is first divided by its round's geometric mean over the subjects: ratios need no more, and
-    what slows whole rounds does not make the session longer.
+    what slows whole rounds does not make the session longer. Whoever times sets it by what is to be told.
     """
 
     name: str = "default"
