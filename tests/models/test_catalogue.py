@@ -127,3 +127,12 @@ def test_weights_are_loaded_from_a_file(tmp_path):
     torch.save(source.state_dict(), tmp_path / "weights.pth")
     model = load_model("tailor/resnet20-cifar@0.2", weights=tmp_path / "weights.pth", seed=6)
     assert torch.equal(model.conv1.weight, source.conv1.weight)
+
+
+def test_a_detector_without_weights_downloads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise AssertionError("a download was begun")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
+    model = load_model("torchvision/ssdlite320_mobilenet_v3_large")
+    assert type(model).__name__ == "SSD"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import warnings
 from pathlib import Path
 from typing import Any
@@ -101,12 +102,14 @@ def _from_file(name: str, num_classes: int | None, pretrained: bool) -> nn.Modul
 
 
 def _from_torchvision(name: str, num_classes: int | None, pretrained: bool) -> nn.Module:
-    from torchvision.models import get_model, list_models
+    from torchvision.models import get_model, get_model_builder, list_models
 
     short = name.partition("/")[2]
     if short not in list_models():
         raise _unknown(name)
-    options = {} if num_classes is None else {"num_classes": num_classes}
+    options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
+    if not pretrained and "weights_backbone" in inspect.signature(get_model_builder(short)).parameters:
+        options["weights_backbone"] = None  # detectors would download a trained backbone that nobody asked for
     try:
         with warnings.catch_warnings():
             # two old networks announce a change of their initialisation; weights are about to replace it
