@@ -89,12 +89,14 @@ class PlantedDevice:
 
     def __init__(self) -> None:
         self.keys: list[str] = []
+        self.paired: set[bool] = set()
 
     def environment(self) -> Environment:
         return Environment(facts={"planted": "yes"})
 
     def measure(self, subjects: Sequence[Subject], settings: TimingSettings) -> list[Measurement]:
         self.keys = [subject.key for subject in subjects]
+        self.paired.add(settings.paired)
         return [
             Measurement(
                 subject=subject.key, environment=self.environment().key, session="s", stopped="rounds",
@@ -128,6 +130,7 @@ def test_intervals_of_finalists_know_that_instances_differ() -> None:
     paper = CandidateTimer(model, ranking, X, Target(), device, replace(settings, statistic="mean"), DENSE_NS)
     paper.ratios([narrow])
     assert len(device.keys) == 2
+    assert device.paired == {True}  # candidates are compared with the dense network: the ratio is what must be known
 
 
 def test_a_network_that_cannot_run_is_told() -> None:

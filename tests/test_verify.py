@@ -65,12 +65,14 @@ class PlantedDevice:
 
     def __init__(self, spread: float) -> None:
         self.rng, self.spread, self.sessions = random.Random(0), spread, 0
+        self.paired: set[bool] = set()
 
     def environment(self) -> Environment:
         return Environment(facts={"planted": "yes"})
 
     def measure(self, subjects: Sequence[Subject], settings: TimingSettings) -> list[Measurement]:
         self.sessions += 1
+        self.paired.add(settings.paired)
         found = []
         for subject in subjects:
             ns = (580_000 if "pruned" in subject.key else 1_000_000) * math.exp(self.rng.gauss(0, self.spread))
@@ -86,9 +88,11 @@ class PlantedDevice:
         return found
 
 
-def judged(monkeypatch: pytest.MonkeyPatch, folder: Path, device: PlantedDevice, instances: int = 3) -> Verdict:
+def judged(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, device: PlantedDevice, instances: int = 3, budget: str = "60%"
+) -> Verdict:
     monkeypatch.setattr("tailor.verify.open_device", lambda target: device)
-    return judge(replace(job(folder, budget="60%"), instances=instances))
+    return judge(replace(job(folder, budget=budget), instances=instances))
 
 
 def test_instances_that_agree_decide_at_once_and_what_disturbed_is_warned_of(
@@ -111,6 +115,15 @@ def test_instances_that_differ_leave_the_budget_undecided_though_every_round_agr
     assert any("noisy host" in warning for warning in verdict.warnings)
     once = judged(monkeypatch, tmp_path, PlantedDevice(spread=0.0), instances=1)  # the paper's protocol: rounds only
     assert (once.outcome, once.instances) == (Outcome.PASS, 1)
+
+
+@pytest.mark.parametrize(("budget", "paired"), [("60%", True), ("1ms", False)])
+def test_a_share_asks_for_the_ratio_and_a_time_for_the_latency(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, budget: str, paired: bool
+) -> None:
+    device = PlantedDevice(spread=0.002)
+    assert judged(monkeypatch, tmp_path, device, budget=budget).outcome is Outcome.PASS
+    assert device.paired == {paired}
 
 
 def pruned_to(model: nn.Module, share: float) -> nn.Module:

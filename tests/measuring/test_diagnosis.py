@@ -35,11 +35,13 @@ class PlantedBench:
     largest: int = 1000
     target: Target = field(default_factory=Target)
     asked: list[str] = field(default_factory=list)
+    paired: set[bool] = field(default_factory=set)
 
     def environment(self) -> Environment:
         return Environment(facts={})
 
     def measure(self, subjects: Sequence[Subject], settings: TimingSettings) -> list[Measurement]:
+        self.paired.add(settings.paired)
         return [self._measured(subject, settings.min_rounds) for subject in subjects]
 
     def _measured(self, subject: Subject, rounds: int) -> Measurement:
@@ -73,6 +75,7 @@ def test_a_network_that_narrowing_helps_is_left_alone_after_one_session() -> Non
     found = diagnose(bench, of_width(1.0), of_width(0.2), prunable=(), settings=FEW)  # type: ignore[arg-type]
     assert found is None
     assert len(bench.asked) == 4
+    assert bench.paired == {True}  # a share of the dense latency is asked for
 
 
 def test_a_launch_bound_network_is_told_with_its_busy_share_and_what_helps() -> None:

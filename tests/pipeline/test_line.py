@@ -17,7 +17,13 @@ import torch
 
 import tailor
 from tailor.console import SilentReporter
-from tailor.errors import BudgetUnreachableError, DataError, InvalidBudgetError, NothingToPruneError
+from tailor.errors import (
+    BudgetUnreachableError,
+    DataError,
+    InvalidBudgetError,
+    InvalidOptionError,
+    NothingToPruneError,
+)
 from tailor.latency.profile import Profile
 from tailor.pipeline import PruneRequest, PruneResult, prune
 from tailor.records import Budget, Outcome, RunConfig, Verdict
@@ -104,6 +110,13 @@ def test_without_data_the_weights_decide_and_nothing_is_trained(finished: PruneR
     assert "Unknown: the run had no data." in told
     assert "This run folder lacks" not in told
     assert "importance kept" in told
+
+
+def test_a_teacher_without_training_is_refused(tmp_path: Path) -> None:
+    asked = request(tmp_path / "run", recipe=recipe_named("none"), distill=True)
+    with pytest.raises(InvalidOptionError, match=r"asks for a teacher, .* trains no epoch; .* leave --distill out"):
+        prune(asked, console=SilentReporter())
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

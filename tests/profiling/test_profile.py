@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 import statistics
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -328,9 +330,15 @@ def test_real_time_fills_a_profile_and_leaves_the_model_alone() -> None:
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     x = torch.zeros(1, 3, 16, 16)
     graph = trace(model, x)
+    told: list[tuple[str, float]] = []
     found = profile(
-        model, graph, x, Target(), database=Database.memory(), networks=10, settings=settings_named("quick")
+        model, graph, x, Target(), database=Database.memory(), networks=10, settings=settings_named("quick"),
+        tell=lambda words: told.append((words, time.perf_counter())),
     )
+    ((words, at),) = told  # said once the dense network is timed, and kept
+    minutes = re.search(r"^dense \d+\.\d{3} ms; the profile takes up to (\d+) min from here$", words)
+    assert minutes
+    assert time.perf_counter() - at <= 60 * int(minutes[1])
     assert found.protocol == "quick"
     assert found.latency.predict(graph.dense_widths).ns > 0
     assert model.training

@@ -10,7 +10,7 @@ from tailor.calling import as_inputs
 from tailor.channels import network_of, trace
 from tailor.console import Reporter
 from tailor.engines import open_device
-from tailor.errors import NothingToPruneError
+from tailor.errors import InvalidOptionError, NothingToPruneError
 from tailor.importance import Calibration, TaylorAccumulator, importance_named
 from tailor.importance.selection import rank
 from tailor.methods import Method, method_named, resized, solved_by
@@ -33,6 +33,12 @@ def begin(request: PruneRequest, console: Reporter) -> Line:
     """Check everything that can be checked, trace, and open the run folder last."""
     request = replace(request, recipe=_recipe(request))
     method = suited(_method(request), request)
+    if request.distill and not request.recipe.epochs and method.gradual is None:
+        raise InvalidOptionError(
+            "--distill asks for a teacher, but the recipe none trains no epoch; take the recipe short or lacp, or "
+            "leave --distill out",
+            value=request.recipe.name,
+        )
     settings = settings_named(request.protocol, seed=request.seed)
     environment = open_device(request.target).environment()
     if request.data is None:
