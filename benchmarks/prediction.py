@@ -5,6 +5,7 @@
     python benchmarks/prediction.py --gpu                 # ResNet-50 on a CUDA device at batch 1, 32 and 128
     python benchmarks/prediction.py --repeat              # time the same unseen networks once more, in a fresh process
     python benchmarks/prediction.py --refit               # new fits to the same measurements, kept in benchmarks/raw
+    python benchmarks/prediction.py --host NAME           # keep the results beside another machine's
     python benchmarks/prediction.py --tables              # the tables and the figure from the results there are
 
 Per network and target: a profile from nothing (no database), then 32 random pruned networks that it has not seen, half
@@ -33,9 +34,7 @@ import tailor
 from environment import RESULTS, collect, markdown_table
 from tailor.database import Database
 from tailor.latency.candidates import draw_networks
-from tailor.latency.factored import FactoredLatency
 from tailor.latency.fitting import fit_error
-from tailor.latency.surface_model import SurfaceLatency
 from tailor.profiling.fitting import FittedLatency, fit_latency
 from tailor.profiling.networks import NetworkTimer
 from tailor.profiling.probes import NetworkProbes
@@ -78,14 +77,15 @@ class Case:
     engine: str
     batch: int
     threads: int
+    host: str = ""  # of results that are kept apart
 
     @property
     def file(self) -> Path:
-        return PLACE / f"{self.network}_{self.engine}_b{self.batch}_t{self.threads}.json"
+        return PLACE / self.host / f"{self.network}_{self.engine}_b{self.batch}_t{self.threads}.json"
 
     @property
     def raw(self) -> Path:
-        return RAW / f"{self.file.stem}.pickle"
+        return RAW / self.host / f"{self.file.stem}.pickle"
 
     @property
     def target(self) -> Target:
@@ -178,13 +178,13 @@ def judge(case: Case, raw: Raw) -> dict[str, Any]:
     fit = fit_latency(graph, surveyed.lone, surveyed.probed, surveyed.dense_ns, batch_size=case.batch, seed=0)
     unseen = list(raw.measured)
     ns = np.array([raw.truth(widths)[0] for widths in unseen], dtype=float)
-    told = [latency_of(fit).predict(widths) for widths in unseen]
+    told = [fit.latency.predict(widths) for widths in unseen]
     predicted = {"tailor": [float(estimate.ns) for estimate in told]}
     predicted |= {method: [float(ns) for ns in predictor(raw, unseen)] for method, predictor in OTHERS.items()}
     return {
         "case": asdict(case),
         "environment": raw.environment,
-        "model": "surfaces" if fit.surfaces is not None else "lone layers and factors",
+        "model": model_name(fit),
         "dense_ms": surveyed.dense_ns / 1e6,
         "resolution": surveyed.dense.resolution,
         "instance_noise": surveyed.probed.instance_noise,
@@ -208,9 +208,11 @@ def judge(case: Case, raw: Raw) -> dict[str, Any]:
     }
 
 
-def latency_of(fit: FittedLatency) -> FactoredLatency | SurfaceLatency:
-    """The model that was kept."""
-    return SurfaceLatency(fit.surfaces) if fit.surfaces is not None else FactoredLatency(fit.terms)
+def model_name(fit: FittedLatency) -> str:
+    """What the latency model is made of."""
+    if fit.blend is not None:
+        return f"{fit.blend.share:.0%} surfaces, the rest lone layers and factors"
+    return "surfaces" if fit.surfaces is not None else "lone layers and factors"
 
 
 def truth(timer: NetworkTimer, networks: Sequence[Widths], dense_ns: int) -> dict[Widths, tuple[float, float]]:
@@ -296,22 +298,26 @@ OTHERS = dict(zip(METHODS[1:], (by_flops, by_three, by_lone_layers, by_outputs),
 def tables() -> None:
     """Write prediction.md and prediction.svg from the results that are there."""
     everything = cases() + gpu_cases()
-    results = [json.loads(case.file.read_text()) for case in everything if case.file.exists()]
+    hosts = sorted(path.name for path in PLACE.iterdir() if path.is_dir())
+    apart = [replace(case, host=host) for host in hosts for case in everything]
+    results = [json.loads(case.file.read_text()) for case in everything + apart if case.file.exists()]
     rows = [_row(result) for result in results]
     missing = [case.file.stem for case in everything if not case.file.exists()]
-    header = ("network", "engine", "batch", "threads", "dense ms", "probes", "lone layers timed", "minutes", "mean",
-              "worst", "noise", "measured again",
-              "within 5 %", "in interval", "Kendall tau", *METHODS[1:], "goal")
+    header = (
+        "network", "engine", "batch", "threads", "processor", "dense ms", "probes", "lone layers timed", "minutes",
+        "mean", "worst", "noise", "measured again", "within 5 %", "in interval", "Kendall tau", *METHODS[1:], "goal",
+    )
     kept = sum(row[-1] == "kept" for row in rows)
     lines = [
         "# Prediction error on unseen pruned networks",
         f"Goal: mean at most {GOAL_MEAN:.1%}, all within {GOAL_WORST:.0%}, from at most 300 probes and 10 minutes. "
-        f"Kept in {kept} of {len(rows)} cases that were run"
+        f"Kept in {kept} of {len(rows)} runs"
         + (f"; not run yet: {', '.join(missing)}." if missing else "."),
         f"{UNSEEN} unseen networks a case, each measured in {SESSIONS[0]} to {SESSIONS[1]} sessions with fresh "
         "instances. Probes are whole networks; the column noise is the median standard error of these measurements. "
         "Measured again: by how much a later, fresh process differed on average, where one was asked; then the truth "
-        "is the mean of both. The last columns are mean / worst error of the other ways of predicting these networks.",
+        "is the mean of both. A case stands here once per machine. The last columns are mean / worst error of the "
+        "other ways of predicting these networks.",
         markdown_table(header, rows),
         "![Predicted against measured](prediction.svg)",
         "Environments are in `prediction/*.json`, one file a case.",
@@ -326,8 +332,8 @@ def _row(result: Mapping[str, Any]) -> tuple[object, ...]:
     others = [result["errors"][method] for method in METHODS[1:]]
     good = own["mean"] <= GOAL_MEAN and own["worst"] <= GOAL_WORST and result["profile_seconds"] <= GOAL_SECONDS
     return (
-        case["network"], case["engine"], case["batch"], case["threads"], f"{result['dense_ms']:.2f}", result["probes"],
-        result["layer_probes"],
+        case["network"], case["engine"], case["batch"], case["threads"], result["environment"]["cpu"],
+        f"{result['dense_ms']:.2f}", result["probes"], result["layer_probes"],
         f"{result['profile_seconds'] / 60:.1f}", f"**{own['mean']:.1%}**", f"{own['worst']:.1%}",
         f"{statistics.median(network['noise'] for network in result['networks']):.1%}",
         "" if result.get("measured_again") is None else f"{result['measured_again']:.1%}",
@@ -358,7 +364,8 @@ def figure(results: Sequence[Mapping[str, Any]]) -> None:
             told = [network[method] / network["ms"] for network in result["networks"]]
             axis.plot(shares, told, marker, color=colour, markersize=3.5, label=method)
         axis.set_ylim(0.6, 1.4)
-        axis.set_title(f"{case['network']}, {case['engine']}, b{case['batch']} t{case['threads']}", fontsize=8)
+        where = f", {case['host']}" if case.get("host") else ""
+        axis.set_title(f"{case['network']}, {case['engine']}, b{case['batch']} t{case['threads']}{where}", fontsize=8)
         axis.tick_params(labelsize=7)
     axes[0, 0].legend(fontsize=7, frameon=False)
     sheet.supxlabel("measured latency over the dense network's", fontsize=9)
@@ -374,6 +381,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=tuple(ENGINES))
     parser.add_argument("--batch", type=int)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--host", default="", help="keep the results apart, in a folder of this name")
     parser.add_argument("--gpu", action="store_true", help="the cases that want a CUDA device")
     parser.add_argument("--again", action="store_true", help="also what is there")
     parser.add_argument("--repeat", action="store_true", help="time the unseen networks of finished cases once more")
@@ -381,14 +389,15 @@ def main() -> None:
     parser.add_argument("--tables", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     asked = functools.partial(_asked, arguments)
-    for case in filter(asked, gpu_cases() if arguments.gpu else cases()) if not arguments.tables else ():
+    for usual in filter(asked, gpu_cases() if arguments.gpu else cases()) if not arguments.tables else ():
+        case = replace(usual, host=arguments.host)
         kept = arguments.refit or arguments.repeat
         if not case.raw.exists() if kept else case.file.exists() and not arguments.again:
             continue
         raw = pickle.loads(case.raw.read_bytes()) if kept else measure(case)
         if arguments.repeat:
             raw = repeat(case, raw)
-        for place in (PLACE, RAW):
+        for place in (case.file.parent, case.raw.parent):
             place.mkdir(parents=True, exist_ok=True)
         case.raw.write_bytes(pickle.dumps(raw))
         result = judge(case, raw)

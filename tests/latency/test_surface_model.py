@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 from planted_accounts import GRAPH, accounted, accounted_truth
 
+from tailor.latency.bands import ErrorBand
 from tailor.latency.surface import Rule, Surface
 from tailor.latency.surface_fitting import fit_surfaces
-from tailor.latency.surface_model import ErrorBand, SurfaceLatency, SurfaceLayer, SurfaceTerms
+from tailor.latency.surface_model import SurfaceLatency, SurfaceLayer, SurfaceTerms
 from tailor.serialize import decode, encode
 from tailor.spec import Axis, Widths
 

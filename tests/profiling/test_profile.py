@@ -184,7 +184,7 @@ def test_surfaces_recover_what_only_the_engines_account_tells(
     device = plant(PlantedAccountant())
     found = run_large(160)
     assert found.surfaces is not None
-    assert found.terms is None
+    assert found.blend is None or found.blend.share >= 0.9
     assert device.accounted >= 160
     latency, draw, errors = found.latency, random.Random(9), []
     for _ in range(40):
@@ -207,8 +207,9 @@ def test_without_accounts_the_lone_layers_are_the_model(plant: Callable[[Planted
             return self.measure(subjects, settings), {}
 
     accounted, silent = (plant(kind()) and run_large(40) for kind in (PlantedAccountant, TellsNothing))
-    assert (silent.surfaces, accounted.terms) == (None, None)
+    assert (silent.surfaces, silent.blend) == (None, None)
     assert silent.terms is not None
+    assert accounted.surfaces is not None
     assert accounted.error.mean < silent.error.mean / 1.5
     assert [probe.widths for probe in silent.networks] == [probe.widths for probe in accounted.networks]
     plant(PlantedDevice())

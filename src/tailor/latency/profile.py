@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from tailor.errors import SchemaError
+from tailor.latency.blended import Blend, BlendedLatency, latency_model
 from tailor.latency.factored import FactoredLatency, FactoredTerms, FitError, LayerTerm
 from tailor.latency.kernels import StepReason
 from tailor.latency.staircase import Staircase
@@ -54,10 +54,10 @@ class Profile:
 
     `dense` is the dense network's latency in ns with its 95 % interval; `resolution` the relative difference that two
     copies of it showed; `candidates` the widths worth trying per group, ascending, the dense one last;
-    `smallest_ns` the measured latency of the narrowest network that the candidates allow. Of the two latency models,
-    the one that predicted unseen networks better is kept: `surfaces` (from the engine's account of whole networks) or
-    `terms` (from lone layers); `error` is its. `instance_noise` is the relative standard deviation of one fresh
-    instance of a network against another: rounds do not average it away.
+    `smallest_ns` the measured latency of the narrowest network that the candidates allow. There are two latency
+    models, `surfaces` (from the engine's account of whole networks) and `terms` (from lone layers): whichever predicts
+    unseen networks better alone, or both in the `blend` that does; `error` is that of what is kept. `instance_noise` is
+    the relative standard deviation of one fresh instance of a network against another: rounds do not average it away.
     """
 
     target: Target
@@ -77,6 +77,7 @@ class Profile:
     layer_probes_found: int
     networks_found: int
     seconds: float
+    blend: Blend | None = None
 
     @property
     def dense_ns(self) -> int:
@@ -84,17 +85,13 @@ class Profile:
         return round(self.dense.value)
 
     @property
-    def latency(self) -> FactoredLatency | SurfaceLatency:
+    def latency(self) -> FactoredLatency | SurfaceLatency | BlendedLatency:
         """The latency model: ask it with `predict(widths)`, and for a solver's terms with `factors(...)`.
 
         Raises:
             SchemaError: the profile holds no model.
         """
-        if self.surfaces is not None:
-            return SurfaceLatency(self.surfaces)
-        if self.terms is not None:
-            return FactoredLatency(self.terms)
-        raise SchemaError("the profile holds no latency model; profile again")
+        return latency_model(self.surfaces, self.terms, self.blend)
 
 
 def regrounded(profile: Profile, layers: Sequence[Layer]) -> Profile:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,13 +11,14 @@ import scipy.optimize
 
 from tailor.errors import MeasurementError
 from tailor.latency.accounts import NetworkAccount, node_overhead
+from tailor.latency.bands import error_bands
 from tailor.latency.basis import FOOTPRINT_STEPS, footprint_share
 from tailor.latency.factored import FitError, signature_of
 from tailor.latency.fitting import fit_error
 from tailor.latency.robust import FloatArray, reweighted
 from tailor.latency.seen import narrowest_of, removed_of
 from tailor.latency.surface import Samples, Surface, fit_surface, surface_ns
-from tailor.latency.surface_model import ErrorBand, SurfaceLayer, SurfaceTerms
+from tailor.latency.surface_model import SurfaceLayer, SurfaceTerms
 from tailor.spec import ChannelGraph, Layer, Widths
 
 __all__ = ["FEWEST_NETWORKS", "AccountedNetwork", "SurfaceFit", "fit_surfaces"]
@@ -33,8 +33,6 @@ _MODEL_ERROR = 0.01  # relative error that the form itself has: measuring a netw
 _OUTLIER = 0.05
 _ROUNDS = 4
 _LARGEST_COMMON = 1.3  # an engine's account may leave out what takes a little, not what takes a third
-_BANDS = 3
-_COVERED = 0.9  # of unseen networks that are to lie within the interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +114,7 @@ def fit_surfaces(
             footprint_ns=tuple(map(float, solution[kinds + 2 :])),
             overhead_ns=overhead,
             dense_ns=dense_ns,
-            bands=_bands(held_out, ns),
+            bands=error_bands(held_out, ns),
             narrowest=narrowest_of([network.widths for network in networks]),
             removed=removed_of([network.widths for network in networks]),
         ),
@@ -229,19 +227,6 @@ def _factors(problem: _Problem, design: FloatArray, rows: BoolArray) -> FloatArr
         solution, _ = scipy.optimize.nnls(stacked, np.concatenate([ns * weight, pull @ prior]))
         weight = reweighted(plain, scaled @ solution / ns - 1, _OUTLIER)
     return np.asarray(solution * unit, dtype=np.float64)
-
-
-def _bands(predicted: FloatArray, ns: FloatArray) -> tuple[ErrorBand, ...]:
-    """The held-out error of the fast, the middle and the slow networks: small ones are told less exactly.
-
-    The quantile is that of split conformal prediction, ceil(0.9 (n + 1)) of n: a plain one of few errors is too small.
-    """
-    bands = []
-    for part in np.array_split(np.argsort(ns), _BANDS):
-        errors = np.abs(predicted[part] / ns[part] - 1)
-        place = min(math.ceil(_COVERED * (len(part) + 1)), len(part)) - 1
-        bands.append(ErrorBand(ns=round(float(ns[part].max())), q90=float(np.sort(errors)[place])))
-    return tuple(bands)
 
 
 def _folds(count: int, seed: int) -> npt.NDArray[np.int64]:

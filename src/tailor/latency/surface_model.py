@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tailor.latency.bands import ErrorBand, estimated
 from tailor.latency.basis import FOOTPRINT_STEPS, footprint_share, term_named, term_values
 from tailor.latency.factors import Factors, factors_of
 from tailor.latency.seen import beyond
@@ -21,7 +22,7 @@ from tailor.latency.surface import Surface
 from tailor.records import Estimate
 from tailor.spec import Axis, LayerShape, Widths
 
-__all__ = ["ErrorBand", "SurfaceLatency", "SurfaceLayer", "SurfaceTerms"]
+__all__ = ["SurfaceLatency", "SurfaceLayer", "SurfaceTerms"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +45,6 @@ class SurfaceLayer:
         """What its calls bring into the caches: its weights and all that it writes, as 4-byte numbers."""
         weights = inputs * outputs * math.prod(self.shape.kernel) if self.shape.groups == 1 else 0  # too few to count
         return 4e-6 * (weights + self.batch_size * self.elements(outputs))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorBand:
-    """The 90 % quantile of the relative error on held-out networks that take up to `ns`."""
-
-    ns: int
-    q90: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +100,7 @@ class SurfaceLatency:
                 fetched = sum(price.steps[step] for price in prices) + self.terms.footprint_ns[step] * megabytes
                 total += share * fetched
         below = beyond(widths, self.terms.narrowest, self.terms.removed)
-        q90 = next((band.q90 for band in self.terms.bands if total <= band.ns), self.terms.bands[-1].q90)
-        return Estimate(
-            ns=round(total),
-            low_ns=round(total * (1 - q90)),
-            high_ns=round(total * (1 + q90)),
-            source="extrapolated" if below else "fitted",
-        )
+        return estimated(total, self.terms.bands, extrapolated=bool(below))
 
     @property
     def constant_ns(self) -> float:

@@ -1,15 +1,18 @@
-"""Fits both latency models to what was measured, and keeps the one that predicts unseen networks better."""
+"""Fits both latency models to what was measured, and keeps the mean of them that predicts unseen networks best."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tailor.latency.factored import FactoredTerms, FitError, LoneLayer
-from tailor.latency.fitting import fit_factored
+import numpy as np
+
+from tailor.latency.blended import Blend, BlendedLatency, best_blend, latency_model
+from tailor.latency.factored import FactoredLatency, FactoredTerms, FitError, LoneLayer
+from tailor.latency.fitting import fit_error, fit_factored
 from tailor.latency.profile import NetworkProbe
 from tailor.latency.surface_fitting import FEWEST_NETWORKS, AccountedNetwork, fit_surfaces
-from tailor.latency.surface_model import SurfaceTerms
+from tailor.latency.surface_model import SurfaceLatency, SurfaceTerms
 from tailor.profiling.probes import Probed
 from tailor.spec import ChannelGraph, Widths
 
@@ -20,44 +23,61 @@ _ACCOUNTED_SHARE = 0.8  # of the networks that must have an account before surfa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedLatency:
-    """The better of the two latency models, its held-out error, and the networks with their held-out predictions."""
+    """What predicts unseen networks best, its held-out error, and the networks with their held-out predictions."""
 
     terms: FactoredTerms | None
     surfaces: SurfaceTerms | None
+    blend: Blend | None
     error: FitError
     networks: tuple[NetworkProbe, ...]
+
+    @property
+    def latency(self) -> FactoredLatency | SurfaceLatency | BlendedLatency:
+        """The latency model."""
+        return latency_model(self.surfaces, self.terms, self.blend)
 
 
 def fit_latency(
     graph: ChannelGraph, lone: Mapping[str, LoneLayer], probed: Probed, dense_ns: int, *, batch_size: int, seed: int
 ) -> FittedLatency:
-    """Fit both models to the same networks and keep the one whose held-out predictions are closer on average."""
+    """Fit both models to the same networks and keep the mean of them whose held-out predictions are closest.
+
+    The share of each is chosen by the mean relative error on networks that neither has seen; it may be all.
+    """
     samples = [(widths, round(found.ratio * dense_ns), found.noise) for widths, found in probed.times.items()]
     dense = graph.dense_widths
     factored = fit_factored(
         graph.layers, lone, [*samples, (dense, dense_ns, 0.0)], dense=dense, dense_ns=dense_ns, seed=seed
     )
-    best = FittedLatency(
+    alone = FittedLatency(
         terms=factored.terms,
         surfaces=None,
+        blend=None,
         error=factored.error,
         networks=_network_probes(samples, factored.predicted_ns[:-1]),
     )
-    accounted = [
-        AccountedNetwork(widths=widths, ns=ns, noise=noise, account=probed.accounts[widths])
-        for widths, ns, noise in samples
-        if widths in probed.accounts
-    ]
-    if len(accounted) < max(FEWEST_NETWORKS, _ACCOUNTED_SHARE * len(samples)):
-        return best
-    fit = fit_surfaces(graph, accounted, dense_ns=dense_ns, batch_size=batch_size, seed=seed)
-    if fit.error.mean >= best.error.mean:
-        return best
+    places = [place for place, (widths, _, _) in enumerate(samples) if widths in probed.accounts]
+    if len(places) < max(FEWEST_NETWORKS, _ACCOUNTED_SHARE * len(samples)):
+        return alone
+    accounted = [samples[place] for place in places]
+    fit = fit_surfaces(
+        graph,
+        [AccountedNetwork(widths=w, ns=ns, noise=noise, account=probed.accounts[w]) for w, ns, noise in accounted],
+        dense_ns=dense_ns,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    measured = np.array([float(ns) for _, ns, _ in accounted])
+    theirs = np.array([float(factored.predicted_ns[place]) for place in places])
+    blend, predicted = best_blend(np.array(fit.predicted_ns, dtype=float), theirs, measured)
+    if not blend.share:
+        return alone
     return FittedLatency(
-        terms=None,
+        terms=factored.terms if blend.share < 1 else None,
         surfaces=fit.terms,
-        error=fit.error,
-        networks=_network_probes([(n.widths, n.ns, n.noise) for n in accounted], fit.predicted_ns),
+        blend=blend if blend.share < 1 else None,
+        error=fit_error(predicted, measured),
+        networks=_network_probes(accounted, [round(value) for value in predicted]),
     )
 
 

@@ -12,7 +12,6 @@ from tailor.database import Database
 from tailor.engines import open_device
 from tailor.latency.candidates import modelled_candidates
 from tailor.latency.profile import Profile
-from tailor.latency.surface_model import SurfaceLatency
 from tailor.profiling.choice import require_choice
 from tailor.profiling.fitting import fit_latency
 from tailor.profiling.layers import Progress
@@ -79,7 +78,7 @@ def open_probes(
 def conclude(
     graph: ChannelGraph, surveyed: Survey, probes: NetworkProbes, target: Target, *, protocol: str
 ) -> Profile:
-    """Fit the latency models, and measure the narrowest network that is worth trying by the better of them.
+    """Fit the latency models, and measure the narrowest network that is worth trying by what they say together.
 
     Raises:
         NothingToPruneError: no layer of the network gains anything from narrower groups; says why.
@@ -92,8 +91,7 @@ def conclude(
     )
     candidates = surveyed.candidates
     if fit.surfaces is not None:
-        latency = SurfaceLatency(fit.surfaces)
-        candidates = modelled_candidates(graph, latency, fit.surfaces.narrowest, dense.resolution)
+        candidates = modelled_candidates(graph, fit.latency, fit.surfaces.narrowest, dense.resolution)
         require_choice(graph, candidates, dense.resolution, target)
     smallest = probes.learn([_narrowest(graph, candidates)], surveyed.probed)[0]
     return Profile(
@@ -107,6 +105,7 @@ def conclude(
         networks=fit.networks,
         terms=fit.terms,
         surfaces=fit.surfaces,
+        blend=fit.blend,
         error=fit.error,
         instance_noise=surveyed.probed.instance_noise,
         smallest_ns=round(smallest.ratio * dense.interval.value),
