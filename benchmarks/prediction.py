@@ -211,8 +211,8 @@ def judge(case: Case, raw: Raw) -> dict[str, Any]:
 def model_name(fit: FittedLatency) -> str:
     """What the latency model is made of."""
     if fit.blend is not None:
-        return f"{fit.blend.share:.0%} surfaces, the rest lone layers and factors"
-    return "surfaces" if fit.surfaces is not None else "lone layers and factors"
+        return f"{fit.blend.share:.0%} surfaces, {1 - fit.blend.share:.0%} lone layers"
+    return "surfaces" if fit.surfaces is not None else "lone layers"
 
 
 def truth(timer: NetworkTimer, networks: Sequence[Widths], dense_ns: int) -> dict[Widths, tuple[float, float]]:
@@ -304,8 +304,9 @@ def tables() -> None:
     rows = [_row(result) for result in results]
     missing = [case.file.stem for case in everything if not case.file.exists()]
     header = (
-        "network", "engine", "batch", "threads", "processor", "dense ms", "probes", "lone layers timed", "minutes",
-        "mean", "worst", "noise", "measured again", "within 5 %", "in interval", "Kendall tau", *METHODS[1:], "goal",
+        "network", "engine", "batch", "threads", "processor", "model", "dense ms", "probes", "lone layers timed",
+        "minutes", "mean", "worst", "noise", "measured again", "within 5 %", "in interval", "Kendall tau",
+        *METHODS[1:], "goal",
     )
     kept = sum(row[-1] == "kept" for row in rows)
     lines = [
@@ -316,8 +317,8 @@ def tables() -> None:
         f"{UNSEEN} unseen networks a case, each measured in {SESSIONS[0]} to {SESSIONS[1]} sessions with fresh "
         "instances. Probes are whole networks; the column noise is the median standard error of these measurements. "
         "Measured again: by how much a later, fresh process differed on average, where one was asked; then the truth "
-        "is the mean of both. A case stands here once per machine. The last columns are mean / worst error of the "
-        "other ways of predicting these networks.",
+        "is the mean of both. A case stands here once per machine. Models that name no shares may be older than the "
+        "blend of two. The last columns are mean / worst error of the other ways of predicting these networks.",
         markdown_table(header, rows),
         "![Predicted against measured](prediction.svg)",
         "Environments are in `prediction/*.json`, one file a case.",
@@ -333,7 +334,7 @@ def _row(result: Mapping[str, Any]) -> tuple[object, ...]:
     good = own["mean"] <= GOAL_MEAN and own["worst"] <= GOAL_WORST and result["profile_seconds"] <= GOAL_SECONDS
     return (
         case["network"], case["engine"], case["batch"], case["threads"], result["environment"]["cpu"],
-        f"{result['dense_ms']:.2f}", result["probes"], result["layer_probes"],
+        result["model"], f"{result['dense_ms']:.2f}", result["probes"], result["layer_probes"],
         f"{result['profile_seconds'] / 60:.1f}", f"**{own['mean']:.1%}**", f"{own['worst']:.1%}",
         f"{statistics.median(network['noise'] for network in result['networks']):.1%}",
         "" if result.get("measured_again") is None else f"{result['measured_again']:.1%}",
