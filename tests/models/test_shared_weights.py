@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not ARCHIVE.is_file(), reason=f"no {ARCHIVE}; se
 
 
 @pytest.fixture(scope="module")
-def test_images():
+def cifar_test_split():
     """All 10 000 test images, uint8 [10000, 3, 32, 32], and their classes, straight from the archive."""
     found = []
     with tarfile.open(ARCHIVE) as archive:
@@ -45,7 +45,7 @@ def top1(depth, images, labels):
 # The published 87.93 % and 89.79 % hold for all 10 000 images and were measured so once; every tenth image keeps the
 # test short, and its own exact accuracy is as sharp a check: an error in shortcut, order or normalisation moves it.
 @pytest.mark.parametrize(("depth", "sampled"), [(20, 0.867), (56, 0.898)])
-def test_the_networks_are_the_ones_that_were_published(test_images, depth, sampled):
-    images, labels = test_images
+def test_the_networks_are_the_ones_that_were_published(cifar_test_split, depth, sampled):
+    images, labels = cifar_test_split
     assert len(images) == 10_000
     assert top1(depth, images[::10], labels[::10]) == pytest.approx(sampled, abs=0.0021)

@@ -63,8 +63,6 @@ def test_a_failing_batch_leaves_modes_and_momenta(corners, make_net):
 
 
 def test_a_model_without_statistics_reads_no_images():
-    def never():
-        raise AssertionError("no images are needed")
-        yield
-
-    recalibrate(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)), never())
+    batches = iter([(torch.zeros(1, 3, 8, 8), torch.zeros(1))])
+    recalibrate(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)), batches)
+    assert len(list(batches)) == 1

@@ -42,7 +42,8 @@ def fit_latency(
 ) -> FittedLatency:
     """Fit both models to the same networks and keep the mean of them whose held-out predictions are closest.
 
-    The share of each is chosen by the mean relative error on networks that neither has seen; it may be all.
+    The share of each is chosen by the mean relative error on networks that neither has seen; it may be all. The stated
+    error is that of the same networks: one number was chosen by hundreds of them.
     """
     samples = [(widths, round(found.ratio * dense_ns), found.noise) for widths, found in probed.times.items()]
     dense = graph.dense_widths
