@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,16 +13,17 @@ from torch import nn
 from tailor.channels import build
 from tailor.engines.subjects import network_subject
 from tailor.importance.selection import Ranking
-from tailor.instances import compare_instances
+from tailor.instances import Session, compare_instances
 from tailor.measuring import instances_of
 from tailor.protocols import Device
 from tailor.records import Estimate, Interval, TimingSettings, Trial
 from tailor.spec import Target, Widths
 from tailor.timing import ratio_interval
 
-__all__ = ["CandidateTimer", "Finalist", "choose"]
+__all__ = ["CandidateTimer", "Finalist", "choose", "lost_to_noise"]
 
 _FREEDOM = 6  # degrees of freedom from which on Student's interval is hardly wider than the normal one's
+_SESSIONS = 3  # how often a finalist that may keep the limit is timed before it is left undecided
 
 
 class CandidateTimer:
@@ -47,19 +49,25 @@ class CandidateTimer:
         self._device = device
         self._settings = settings
         self._dense_ns = dense_ns
+        self._sessions: dict[Widths, list[Session]] = defaultdict(list)
 
     def ratios(self, structures: Sequence[Widths]) -> list[Interval]:
-        """Latency over the dense network's, for each structure, from one session with fresh instances of all.
+        """Latency over the dense network's, for each structure, from a session with fresh instances of all.
+
+        Sessions add up: a structure that is asked for again is known by all its sessions, and more closely.
 
         Raises:
             MeasurementError: a network could not be run; names its failure.
         """
         count = max(2, 1 + math.ceil(_FREEDOM / (1 + len(structures))))
         dense, *rest = self._samples(structures, 1 if self._settings.statistic == "mean" else count)
+        for widths, own in zip(structures, rest, strict=True):
+            self._sessions[widths].append((own, dense))
         if len(dense) == 1:
-            return [ratio_interval(own[0], dense[0]) for own in rest]
+            return [_by_rounds(self._sessions[widths]) for widths in structures]
         return [
-            compare_instances([(own, dense)], peers=[other for other in rest if other is not own]).ratio for own in rest
+            compare_instances(self._sessions[widths], peers=[other for other in rest if other is not own]).ratio
+            for widths, own in zip(structures, rest, strict=True)
         ]
 
     def predict(self, widths: Widths) -> Estimate:
@@ -80,6 +88,12 @@ class CandidateTimer:
         return [[found.samples_ns for found in group] for group in timed.values()]
 
 
+def _by_rounds(sessions: Sequence[Session]) -> Interval:
+    """The ratio of two networks with one instance each, over the rounds of all sessions."""
+    own = [ns for instances, _ in sessions for ns in instances[0]]
+    return ratio_interval(own, [ns for _, instances in sessions for ns in instances[0]])
+
+
 class Finalist:
     """A scored trial with its measured ratio to the dense network."""
 
@@ -89,20 +103,26 @@ class Finalist:
         self.trial = trial
         self.ratio = ratio
 
+    @property
+    def score(self) -> float:
+        """What the search gave it."""
+        return self.trial.score or 0.0
+
 
 def choose(
     trials: Sequence[Trial], timer: CandidateTimer, dense_ns: int, limit_ns: int, *, shortlist: int = 6, rounds: int = 4
 ) -> list[Finalist]:
     """Measured finalists, those within the limit first and by falling score, then the others by rising latency.
 
-    The best-scored trials are measured side by side. Where none keeps the limit, what measuring taught about the
-    prediction's error is applied to all trials and the next shortlist is drawn, up to `rounds` times.
+    The best-scored trials are measured side by side, those that may well keep the limit until it is known. Where none
+    keeps it, what measuring taught about the prediction's error is applied to all trials and the next shortlist is
+    drawn, up to `rounds` times: corrected by the median error first, then by ever larger ones.
     """
     limit = limit_ns / dense_ns
     left = sorted((t for t in trials if t.score is not None), key=lambda t: (-(t.score or 0.0), t.latency.ns, t.number))
     measured: list[Finalist] = []
     excess = 1.0
-    for _ in range(rounds):
+    for number in range(1, rounds + 1):
         fitting = [t for t in left if t.latency.ns * excess <= limit_ns] or sorted(left, key=lambda t: t.latency.ns)
         batch = fitting[:shortlist]
         if not batch:
@@ -110,11 +130,38 @@ def choose(
         ratios = timer.ratios([Widths(t.widths) for t in batch])
         measured += [Finalist(trial, ratio) for trial, ratio in zip(batch, ratios, strict=True)]
         left = [t for t in left if t not in batch]
+        _settle(measured, timer, limit)
         if any(f.ratio.high <= limit for f in measured):
             break
         errors = sorted(f.ratio.value * dense_ns / f.trial.latency.ns for f in measured)
-        excess = max(1.0, errors[-1])
+        excess = max(1.0, errors[len(errors) * number // (number + 1)])
     kept = [f for f in measured if f.ratio.high <= limit]
     missed = [f for f in measured if f.ratio.high > limit]
-    kept.sort(key=lambda f: (-(f.trial.score or 0.0), f.ratio.value))
+    kept.sort(key=lambda f: (-f.score, f.ratio.value))
     return kept + sorted(missed, key=lambda f: f.ratio.value)
+
+
+def lost_to_noise(finalists: Sequence[Finalist], limit: float) -> str | None:
+    """Say which better structure measured within the limit, only never surely, when the first one is surely within."""
+    best = finalists[0]
+    better = [f for f in finalists if f.score > best.score and f.ratio.value <= limit]
+    if best.ratio.high > limit or not better:
+        return None
+    lost = max(better, key=lambda f: f.score)
+    ratio = lost.ratio
+    return (
+        f"structure {best.trial.number} (score {best.score:.3g}, {best.ratio.value:.1%} of dense) is taken instead of "
+        f"{lost.trial.number} (score {lost.score:.3g}): its {ratio.value:.1%} ({ratio.low:.1%} to {ratio.high:.1%}) "
+        f"could not be shown to be within {limit:.1%} on so noisy a machine"
+    )
+
+
+def _settle(measured: Sequence[Finalist], timer: CandidateTimer, limit: float) -> None:
+    """Time those again that may keep the limit and would win: on a busy machine one session says too little of them."""
+    for _ in range(_SESSIONS - 1):
+        best = max((f.score for f in measured if f.ratio.high <= limit), default=-math.inf)
+        open_ = [f for f in measured if f.score > best and f.ratio.value <= limit < f.ratio.high]
+        if not open_:
+            return
+        for finalist, ratio in zip(open_, timer.ratios([Widths(f.trial.widths) for f in open_]), strict=True):
+            finalist.ratio = ratio

@@ -12,7 +12,7 @@ from tailor.channels import cut
 from tailor.database import Database
 from tailor.engines import open_device
 from tailor.errors import BudgetUnreachableError, InvalidBudgetError, RunFolderError
-from tailor.finalists import CandidateTimer, Finalist, choose
+from tailor.finalists import CandidateTimer, Finalist, choose, lost_to_noise
 from tailor.importance import KeptImportance, Observed
 from tailor.importance.branches import valued_branches
 from tailor.latency.profile import Profile, regrounded
@@ -95,6 +95,8 @@ def searched(line: Line, profiled: Profile) -> tuple[Line, KeepPlan]:
     require_scored(result, limit)
     line.console.stage("measure the finalists")
     finalists = choose(result.trials, timer, dense_ns, limit)
+    if (notice := lost_to_noise(finalists, limit / dense_ns)) is not None:
+        line.console.warn(notice)
     keep, winner = _confirmed(line, finalists)
     line.folder.store("widths", WidthsRecord(dense=line.graph.dense_widths, pruned=keep.widths))
     best_ns = round(winner.ratio.value * dense_ns)
