@@ -73,7 +73,7 @@ def save(model: nn.Module, folder: Path, *, name: str = "", num_classes: int | N
     if isinstance(model, GraphNetwork):
         form = "exported graph"
         frozen = tuple(path for path, parameter in model.named_parameters() if not parameter.requires_grad)
-        write_record(folder / PROGRAM_FILE, replace(model.program, frozen=frozen))
+        write_record(folder / PROGRAM_FILE, replace(model.channel_program, frozen=frozen))
     else:
         (folder / PROGRAM_FILE).unlink(missing_ok=True)  # of another network, saved here before
     removed = {path: module.numbers for path, module in model.named_modules() if isinstance(module, Gone)}

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-__all__ = ["COUNTS", "LAYER", "Operation", "Program", "ProgramInput", "ProgramLayer", "with_fixed_counts"]
+__all__ = ["COUNTS", "LAYER", "RESERVED", "Operation", "Program", "ProgramInput", "ProgramLayer", "with_fixed_counts"]
 
 COUNTS = "channel_counts"  # the submodule of a network that holds its channel counts
+RESERVED = (COUNTS, "channel_plan", "channel_program", "channel_observer")  # attributes of a network that executes one
 LAYER = "layer"  # the operation that calls a module; its first argument is the module's path
 
 

@@ -72,6 +72,32 @@ def test_costs_are_those_of_the_cut_network(name: str) -> None:
     assert graph.parameters(plan.widths) == sum(p.numel() for p in build(model, graph, plan).parameters())
 
 
+class Named(nn.Module):
+    """Has layers of unlucky names, and a channel count in its code."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self.names = names
+        for name, (c_in, c_out) in zip(names, ((3, 12), (12, 12), (12, 8)), strict=True):
+            self.add_module(name, nn.Conv2d(c_in, c_out, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, last = (self._modules[name] for name in self.names)
+        x = F.relu(first(x))
+        return last(second(x).view(x.shape[0], 12, *x.shape[2:]) + x)
+
+
+def test_layers_may_be_called_as_the_network_calls_its_own_parts() -> None:
+    torch.manual_seed(0)
+    model = Named("plan", "program", "observer").eval()
+    graph = trace(model, image())
+    assert graph.form == "exported graph"
+    cut(model, graph, random_plan(graph, 0))
+    with pytest.raises(TraceError, match="'channel_plan' of its own") as caught:
+        exported_form(Named("channel_plan", "a", "b").eval(), as_inputs(image()), "pin", 0)
+    assert caught.value.value == "channel_plan"
+
+
 def test_the_uncut_graph_is_the_model(name: str) -> None:
     model, example, graph = traced(name)
     network = network_of(model, graph)

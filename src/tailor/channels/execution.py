@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,7 @@ from torch.utils._pytree import tree_leaves
 from tailor.channels.counts import bound, places
 from tailor.channels.operators import function_of, operator_named
 from tailor.errors import SchemaError, TraceError
-from tailor.program import COUNTS, LAYER, Operation, Program, ProgramInput
-
-if TYPE_CHECKING:
-    from tailor.channels.network import GraphNetwork
+from tailor.program import LAYER, Operation, Program, ProgramInput
 
 __all__ = ["Observer", "Plan"]
 
@@ -26,13 +23,16 @@ Getter = Callable[["_Frame"], Any]
 class _Frame:
     """The values of one execution."""
 
-    __slots__ = ("device", "network", "numbers", "values")
+    __slots__ = ("device", "network", "numbers", "observer", "values")
 
-    def __init__(self, network: GraphNetwork, size: int, device: Any) -> None:
+    def __init__(
+        self, network: nn.Module, numbers: Mapping[str, int], observer: Observer | None, values: list[Any], device: Any
+    ) -> None:
         self.network = network
+        self.numbers = numbers
+        self.observer = observer
+        self.values = values
         self.device = device
-        self.numbers: dict[str, int] = network._modules[COUNTS].numbers  # type: ignore[union-attr, assignment]
-        self.values: list[Any] = [None] * size
 
 
 class Plan:
@@ -54,16 +54,23 @@ class Plan:
     def __reduce__(self) -> Any:
         return Plan, (self.program,)
 
-    def run(self, network: GraphNetwork, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Make all calls on these inputs.
+    def run(
+        self,
+        network: nn.Module,
+        numbers: Mapping[str, int],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        observer: Observer | None = None,
+    ) -> Any:
+        """Make all calls on these inputs, with the network's tensors and its channel counts.
 
         Raises:
             TraceError: inputs of other number or sizes than the program was made with.
         """
         leaves = self._leaves(args, kwargs)
         device = next((leaf.device for leaf in leaves if isinstance(leaf, Tensor)), None)
-        frame = _Frame(network, len(self._slots), device)
-        frame.values[: len(leaves)] = leaves
+        values = [*leaves, *[None] * (len(self._slots) - len(leaves))]
+        frame = _Frame(network, numbers, observer, values, device)
         for step in self._steps:
             step(frame)
         return self._output(frame)
@@ -122,8 +129,8 @@ class _Step:
             arguments = [get(frame) for get in self._arguments]
             keywords = {name: get(frame) for name, get in self._keywords.items()}
             out = self._function(*arguments, **keywords)
-            if frame.network.observer is not None:
-                self._observe(frame.network.observer, arguments, keywords, out)
+            if frame.observer is not None:
+                self._observe(frame.observer, arguments, keywords, out)
         frame.values[self._out] = out
         for slot in self._frees:  # activations live as long as they are needed
             frame.values[slot] = None

@@ -24,7 +24,7 @@ from tailor.calling import Inputs, first_words, quiet
 from tailor.channels.copying import duplicate, named_tensors
 from tailor.channels.reading import Reader
 from tailor.errors import TraceError
-from tailor.program import COUNTS, Program
+from tailor.program import RESERVED, Program
 
 __all__ = ["program_of", "unheard"]
 
@@ -36,8 +36,10 @@ def program_of(model: nn.Module, inputs: Inputs) -> Program:
     Raises:
         TraceError: it cannot be exported, or does what a program cannot; says what.
     """
-    if hasattr(model, COUNTS):
-        raise TraceError(f"the model has an attribute {COUNTS!r} of its own", value=COUNTS)
+    taken = next((name for name in RESERVED if hasattr(model, name)), None)
+    if taken is not None:
+        message = f"the model has an attribute {taken!r} of its own, a name that its exported graph needs; rename it"
+        raise TraceError(message, value=taken)
     twin = duplicate(model, named_tensors(model))
     batch = max(2, inputs.batch_size)  # of a batch of one, the exporter would take the 1 for a constant
     given = Inputs(*(_repeated(part, inputs.batch_size, batch) for part in (inputs.args, dict(inputs.kwargs))))

@@ -49,8 +49,8 @@ class GraphNetwork(nn.Module):
             SchemaError: the program cannot be executed, or tensors are missing.
         """
         super().__init__()
-        self.plan = Plan(program)
-        self.observer: Observer | None = None
+        self.channel_plan = Plan(program)
+        self.channel_observer: Observer | None = None
         own = {path: tensor for path, tensor in tensors.items() if not path.startswith(f"{COUNTS}.")}
         for path, layer in sorted(program.layers.items()):
             holder, name = _holder(self, path)
@@ -65,9 +65,9 @@ class GraphNetwork(nn.Module):
         self.add_module(COUNTS, Counts(counts))
 
     @property
-    def program(self) -> Program:
+    def channel_program(self) -> Program:
         """The calls that forward makes."""
-        return self.plan.program
+        return self.channel_plan.program
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs in the containers that the model returned them in.
@@ -75,7 +75,8 @@ class GraphNetwork(nn.Module):
         Raises:
             TraceError: inputs of other number or sizes than the program was made with.
         """
-        return self.plan.run(self, args, kwargs)
+        counts: Counts = self._modules[COUNTS]  # type: ignore[assignment]
+        return self.channel_plan.run(self, counts.numbers, args, kwargs, self.channel_observer)
 
 
 def network_of(model: nn.Module, graph: ChannelGraph) -> nn.Module:

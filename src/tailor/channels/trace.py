@@ -89,7 +89,7 @@ def trace(  # noqa: PLR0913  what is traced, and what of it may be cut
             layers=layers_of(run.layers, groups, inputs.batch_size),
             tensors=_tensors(network),
             example=example_inputs,
-            program=network.program if isinstance(network, GraphNetwork) else None,
+            program=network.channel_program if isinstance(network, GraphNetwork) else None,
         )
         graph = _with_bounds(_with_pins(graph, pinned), min_width, quantum)
         stand = exact(stand) if run.ledger.selects else stand

@@ -27,12 +27,12 @@ def watched(model: nn.Module, inputs: Inputs, mixing: str, seed: int) -> tuple[S
     def watch(twin: nn.Module) -> Run:
         runs.append(Run(twin, mixing))
         if isinstance(twin, GraphNetwork):
-            twin.observer = runs[-1].count
+            twin.channel_observer = runs[-1].count
         return runs[-1]
 
     stand = stressed(model, inputs, seed, watch)
     if isinstance(stand.model, GraphNetwork):
-        stand.model.observer = None
+        stand.model.channel_observer = None
     run = runs[-1]
     run.pin_outputs(stand.output)
     if not run.ledger.selects and not any(tensor.numel() for tensor in output_tensors(stand.output)):
