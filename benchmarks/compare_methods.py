@@ -16,8 +16,10 @@ NetAdapt 0.5 h, populations (lacp, eagleeye, metapruning-evolution, bayesian, ab
 training (halp, smcp) 0.3 h, two profiles 0.2 h; the others compute their answer in seconds.
 
 It is one `tailor compare` per plan, in one folder (--runs): stop it at any time and start it again with the same
-command. The tables are written to benchmarks/results after every plan. --dry runs every method in minutes, on a few
-hundred images and with a handful of structures, to see that all of them work; nothing is copied then.
+command, or start it twice with different --methods once the profile is there, a core for each. After every plan, all
+runs that are finished by then stand in the tables in benchmarks/results; where --runs is empty, runs that these hold
+from the same hardware and versions count as finished. --dry runs every method in minutes, on a few hundred images and
+with a handful of structures, to see that all of them work; nothing is copied then.
 """
 
 from __future__ import annotations
@@ -32,14 +34,16 @@ import torch
 
 from environment import RESULTS
 from small_methods import Sizes, in_small
-from tailor.comparison import CompareRequest, Comparison, compare
+from tailor.comparison import ComparedRun, CompareRequest, Comparison, compare
 from tailor.comparison.writing import trade_figure, write_comparison
 from tailor.console import ConsoleReporter
+from tailor.engines import open_device
 from tailor.methods import METHODS
 from tailor.models import load_model
 from tailor.pipeline import PruneRequest
 from tailor.records import Budget
 from tailor.report.style import save_figure
+from tailor.serialize import read_record, write_record
 from tailor.spec import Target
 from tailor.training import Data, load_data, recipe_named
 
@@ -124,10 +128,12 @@ def few(data: Data) -> Data:
 
 
 def comparisons(study: Study, options: argparse.Namespace) -> Iterator[Comparison]:
-    """Each plan's comparison, with all that came before it."""
-    asked, runs = shared(study, options), ()
+    """After each plan, all that is finished."""
+    asked = shared(study, options)
     wanted = None if options.methods is None else options.methods.split(",")
     sizes = DRY if options.dry else study.sizes
+    if not options.dry:
+        restore(study.name, asked)
     for plan in study.plans:
         methods = [in_small(name, sizes) for name in plan.methods if wanted is None or name in wanted]
         if not methods:
@@ -136,8 +142,35 @@ def comparisons(study: Study, options: argparse.Namespace) -> Iterator[Compariso
         request = CompareRequest(shared=asked, methods=methods, budgets=budgets, seeds=range(plan.seeds))
         with ConsoleReporter() as console:
             found = compare(request, console=console)
-        runs = (*runs, *found.runs)
-        yield replace(found, runs=runs)
+        yield replace(found, runs=finished(study, asked.out))
+
+
+def folders(study: Study) -> list[str]:
+    """The folder of every run that is planned, in order."""
+    return [
+        f"{method}-{budget.replace('%', 'pc')}-{seed}"
+        for plan in study.plans for budget in plan.budgets for seed in range(plan.seeds) for method in plan.methods
+    ]
+
+
+def finished(study: Study, place: Path) -> tuple[ComparedRun, ...]:
+    """Every planned run that has ended, also those of another process."""
+    stored = [place / name / "compared.json" for name in folders(study)]
+    return tuple(read_record(path, ComparedRun) for path in stored if path.exists())
+
+
+def restore(name: str, asked: PruneRequest) -> None:
+    """Take the published runs of this environment for finished where the folder does not have them."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        return
+    published = read_record(path, Comparison)
+    if published.environment.key != open_device(asked.target).environment().key:
+        return
+    for run in published.runs:
+        stored = asked.out / run.folder / "compared.json"
+        if not stored.parent.exists():
+            write_record(stored, run)
 
 
 def publish(name: str, folder: Path, found: Comparison) -> None:
@@ -157,7 +190,7 @@ def main() -> None:
     parser.add_argument("--resnet56", type=Path, help="weights of ResNet-56")
     parser.add_argument("--engine", default="openvino")
     parser.add_argument("--runs", type=Path, default=Path("runs/compare_methods"))
-    parser.add_argument("--methods", help="only these, with commas; nothing is copied then")
+    parser.add_argument("--methods", help="only these, with commas")
     parser.add_argument("--dry", action="store_true", help="see that every method works")
     options = parser.parse_args()
     for study in STUDIES:
@@ -165,7 +198,7 @@ def main() -> None:
             continue
         for found in comparisons(study, options):
             write_comparison(options.runs / study.name, found)
-            if not options.dry and options.methods is None:
+            if not options.dry:
                 publish(study.name, options.runs / study.name, found)
 
 
