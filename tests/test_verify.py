@@ -29,7 +29,7 @@ from tailor.records import (
 from tailor.spec import KeepPlan, Target
 from tailor.training import load_data
 from tailor.verify import VerifyJob, decide, judge, outputs_on, verify
-from tiny_net import make
+from tiny_net import TinyNet, make
 
 X = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 QUICK = TimingSettings(name="test", min_rounds=12, max_rounds=30, half_width=0.05, max_seconds=10, warmup_seconds=0.2)
@@ -186,6 +186,26 @@ def test_the_verdict_is_seen_red_when_the_saved_network_is_another(tmp_path: Pat
     assert verdict.outcome is Outcome.FAIL
     assert not verdict.equivalent
     assert "outputs" in verdict.reason
+
+
+class Finding(TinyNet):
+    """Returns what it is sure of besides, as a detector does: nothing, with random weights."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits = super().forward(x)
+        return logits, logits[logits > 1e9]  # type: ignore[return-value]
+
+
+def test_a_network_that_finds_nothing_is_judged_by_what_it_says(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    dense = Finding().eval()
+    small = pruned_to(dense, 0.25)
+    save(small, tmp_path)
+    expected = outputs_on(small, X)
+    assert expected[1].numel() == 0
+    asked = replace(job(tmp_path / "other", budget="1%"), dense=dense, folder=tmp_path, expected=expected)
+    assert judge(asked).equivalent
+    assert not judge(replace(asked, expected=[expected[0] + 1.0, expected[1]])).equivalent
 
 
 def test_a_failing_process_says_its_last_words(tmp_path: Path) -> None:

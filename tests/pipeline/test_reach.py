@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from tailor.channels import trace
 from tailor.errors import BudgetUnreachableError
@@ -84,6 +85,22 @@ def test_a_network_that_gains_is_really_timed_and_nothing_is_said(tmp_path: Path
     started = line("80%", tmp_path)
     reach.check_reach(started)
     assert started.console.warned == []
+
+
+def test_work_that_depends_on_findings_is_told_of_the_network_and_its_narrowest(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[int] = []
+
+    def planted(dense: nn.Module, narrow: nn.Module, inputs: object) -> str:
+        seen.extend(sum(p.numel() for p in net.parameters()) for net in (dense, narrow))
+        return "depends on what it finds"
+
+    monkeypatch.setattr(reach, "unequal_work", planted)
+    started = line("80%", tmp_path)
+    reach.check_reach(started)
+    assert started.console.warned == ["depends on what it finds"]
+    assert seen[0] > seen[1]
 
 
 def test_the_narrowest_network_keeps_what_the_method_keeps() -> None:

@@ -7,6 +7,7 @@ from tailor.engines.subjects import network_subject
 from tailor.errors import BudgetUnreachableError
 from tailor.latency.profile import Profile
 from tailor.measuring.diagnosis import FLAT, diagnose
+from tailor.measuring.workload import unequal_work
 from tailor.methods import narrowest_widths
 from tailor.pipeline.request import Line
 from tailor.profiling import build_widths
@@ -28,10 +29,14 @@ def check_reach(line: Line) -> None:
     batch = request.target.batch_size
     share = request.budget.share
     line.console.stage(f"check what narrowing can gain on {request.target}")
+    narrowest = build_widths(request.model, graph, smallest)
+    unequal = unequal_work(request.model, narrowest, request.example_inputs)
+    if unequal is not None:
+        line.console.warn(unequal)
     found = diagnose(
         open_device(request.target),
         network_subject("dense", request.model, request.example_inputs, batch),
-        network_subject("narrowest", build_widths(request.model, graph, smallest), request.example_inputs, batch),
+        network_subject("narrowest", narrowest, request.example_inputs, batch),
         prunable={
             layer.name
             for layer in graph.layers
