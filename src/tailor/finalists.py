@@ -150,8 +150,8 @@ def lost_to_noise(finalists: Sequence[Finalist], limit: float) -> str | None:
     lost = max(better, key=lambda f: f.score)
     ratio = lost.ratio
     return (
-        f"structure {best.trial.number} (score {best.score:.3g}, {best.ratio.value:.1%} of dense) is taken instead of "
-        f"{lost.trial.number} (score {lost.score:.3g}): its {ratio.value:.1%} ({ratio.low:.1%} to {ratio.high:.1%}) "
+        f"structure {best.trial.number} (score {best.score:.4g}, {best.ratio.value:.1%} of dense) is taken instead of "
+        f"{lost.trial.number} (score {lost.score:.4g}): its {ratio.value:.1%} ({ratio.low:.1%} to {ratio.high:.1%}) "
         f"could not be shown to be within {limit:.1%} on so noisy a machine"
     )
 
