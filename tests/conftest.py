@@ -1,10 +1,16 @@
-"""Fixtures that several packages of tests share."""
+"""What several packages of tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from sample_run import write_run
+from tailor.engines.host import available_cores
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # each process of a parallel suite keeps to its share of the cores
+    torch.set_num_threads(max(1, available_cores() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])))
 
 
 @pytest.fixture
