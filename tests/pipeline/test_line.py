@@ -46,6 +46,7 @@ def request(out: Path, **changes: object) -> PruneRequest:
         cycles=2,
         population=4,
         networks=12,
+        protocol="quick",
         out=out,
         database=out.parent / "measurements.sqlite",
     )
