@@ -40,6 +40,15 @@ def hard_coded_shuffle() -> Made:
 
 
 @counted
+def moved_to_another_layout() -> Made:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        x = m.a(x).view(x.shape[0], 8, *x.shape[2:]).to(memory_format=torch.channels_last)
+        return m.head(m.b(x.relu()))
+
+    return Net(forward, a=conv(3, 8), b=conv(8, 6), head=conv(6, 4)), image()
+
+
+@counted
 def slices_with_two_consumers() -> Made:
     def forward(m: Any, x: Tensor) -> Tensor:
         x = m.norm(m.a(x)).relu()

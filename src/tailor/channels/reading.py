@@ -21,6 +21,8 @@ from tailor.program import COUNTS, LAYER, Operation, Program, ProgramInput
 __all__ = ["Reader"]
 
 _DROPOUTS = frozenset(("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"))
+_MOVE = "aten.to.dtype_layout"  # what `x.to(device)` and `x.to(memory_format=...)` become, which name no dtype
+_OF_THE_TENSOR = frozenset(((_MOVE, "dtype"), (_MOVE, "layout")))  # as they were when exported: no choice of the code
 
 
 class Reader:
@@ -111,7 +113,11 @@ class Reader:
         if _writes_state(node, self._states):
             raise TraceError("its forward changes the network's own state", value=text)
         arguments = [self._argument(argument) for argument in node.args]
-        keywords = {name: self._argument(argument) for name, argument in node.kwargs.items()}
+        keywords = {
+            name: self._argument(argument)
+            for name, argument in node.kwargs.items()
+            if (text, name) not in _OF_THE_TENSOR
+        }
         if isinstance(node.target, torch._ops.OpOverload):
             self._follow_mode(node, arguments)
             self._count(node, arguments, keywords)
