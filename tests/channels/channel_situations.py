@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange, reduce
+from einops.layers.torch import Rearrange
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -311,6 +313,28 @@ def keyword_inputs() -> Made:
 
     net = Net(forward, left=conv(3, 8), right=conv(2, 8), head=conv(8, 4))
     return net, {"first": image(), "second": image(2), "scale": 0.5}
+
+
+@situation({"a": (6, 1), "out": (5, 1)}, {**OUT, "qkv": "multiplied with other activations"})
+def attention_written_with_einops() -> Made:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        q, k, v = rearrange(m.qkv(m.a(x).relu()), "b (t d c) h w -> t b d (h w) c", t=3, d=2).unbind(0)
+        mixed = rearrange(F.scaled_dot_product_attention(q, k, v), "b d (h w) c -> b (d c) h w", h=x.shape[2])
+        return reduce(m.head(m.rows(m.out(mixed))), "b n c -> b c", "mean")
+
+    rows = Rearrange("b c h w -> b (h w) c")
+    return Net(forward, a=conv(3, 6), qkv=conv(6, 24, 1), out=conv(8, 5, 1), rows=rows, head=nn.Linear(5, 4)), image()
+
+
+@situation({"a": (8, 1), "b": (6, 1)}, OUT)
+def halves_stacked_and_taken_apart() -> Made:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        first, second = torch.stack([m.a(x), m.a(x).relu()], dim=1).unbind(1)
+        return m.head(m.b(first + second) * m.scale)
+
+    net = Net(forward, a=conv(3, 8), b=conv(8, 6), head=conv(6, 4, 1))
+    net.register_buffer("scale", torch.rand(6, 1, 1) + 0.5)
+    return net, image()
 
 
 @situation({"a": (3, 4)}, OUT)
