@@ -104,11 +104,11 @@ def test_what_a_noisy_machine_costs_is_told() -> None:
     trials = [trial(0, 0.59, 0.9), trial(1, 0.40, 0.5)]
     found = choose(trials, NoisyTimer({0: 0.59, 1: 0.40}), DENSE_NS, int(0.6 * DENSE_NS))  # type: ignore[arg-type]
     assert found[0].trial.number == 1
-    notice = lost_to_noise(found, 0.6)
+    notice = lost_to_noise(found, found[0], 0.6)
     assert notice is not None
-    assert notice.startswith("structure 1 (score 0.5, 40.0% of dense) is taken instead of 0 (score 0.9)")
+    assert notice.startswith("structure 1 (score 0.5, 40.0% of dense) is taken, not 0 (score 0.9)")
     sure = choose(trials, PlantedTimer({0: 0.61, 1: 0.40}), DENSE_NS, int(0.6 * DENSE_NS))  # type: ignore[arg-type]
-    assert lost_to_noise(sure, 0.6) is None  # over the limit: nothing was lost
+    assert lost_to_noise(sure, sure[0], 0.6) is None  # over the limit: nothing was lost
 
 
 def test_without_a_passing_structure_the_fastest_is_first() -> None:

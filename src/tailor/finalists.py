@@ -141,16 +141,15 @@ def choose(
     return kept + sorted(missed, key=lambda f: f.ratio.value)
 
 
-def lost_to_noise(finalists: Sequence[Finalist], limit: float) -> str | None:
-    """Say which better structure measured within the limit, only never surely, when the first one is surely within."""
-    best = finalists[0]
-    better = [f for f in finalists if f.score > best.score and f.ratio.value <= limit]
-    if best.ratio.high > limit or not better:
+def lost_to_noise(finalists: Sequence[Finalist], winner: Finalist, limit: float) -> str | None:
+    """Say which structure scores better than the winner and measured within the limit, only never surely."""
+    better = [f for f in finalists if f.score > winner.score and f.ratio.value <= limit < f.ratio.high]
+    if not better:
         return None
     lost = max(better, key=lambda f: f.score)
     ratio = lost.ratio
     return (
-        f"structure {best.trial.number} (score {best.score:.4g}, {best.ratio.value:.1%} of dense) is taken instead of "
+        f"structure {winner.trial.number} (score {winner.score:.4g}, {winner.ratio.value:.1%} of dense) is taken, not "
         f"{lost.trial.number} (score {lost.score:.4g}): its {ratio.value:.1%} ({ratio.low:.1%} to {ratio.high:.1%}) "
         f"could not be shown to be within {limit:.1%} on so noisy a machine"
     )

@@ -33,6 +33,23 @@ def test_positions_are_pixels_and_rows_over_all_calls() -> None:
     assert not shared._forward_pre_hooks
 
 
+class Unbatched(nn.Module):
+    """Calls a subclass by keyword, on single images."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, width, 3)
+        self.second = type("OwnConv", (nn.Conv2d,), {})(width, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.second(input=self.first(x[0]))
+        return found
+
+
+def test_single_images_keywords_and_subclasses_are_counted_alike_at_any_width() -> None:
+    assert positions(Unbatched(8), X) == {"first": 32 * 32, "second": 30 * 30} == positions(Unbatched(2), X)
+
+
 def test_a_network_that_finds_less_is_told_with_the_layer_and_both_numbers() -> None:
     said = unequal_work(Picking(1.0), Picking(-1.0), X)
     assert said is not None

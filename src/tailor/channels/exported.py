@@ -29,7 +29,6 @@ from tailor.program import RESERVED, Program
 __all__ = ["program_of", "unheard"]
 
 
-
 def program_of(model: nn.Module, inputs: Inputs) -> Program:
     """The model as a program of any batch size; every number that may be a channel count is one, until it is settled.
 

@@ -124,7 +124,8 @@ def trade_figure(found: Comparison) -> Figure:
             axes.annotate("dense", (1, 100 * dense), xycoords=("axes fraction", "data"), ha="right", va="bottom")
         axes.set_xlabel("measured latency over the dense network's, %")
         axes.set_ylabel("top-1, %")
-        axes.legend(loc="lower right", ncols=2)
+        if axes.get_legend_handles_labels()[0]:  # none where every run ended in an error
+            axes.legend(loc="lower right", ncols=2)
     return figure
 
 

@@ -15,7 +15,7 @@ from tailor.calling import as_inputs, call_model, quiet
 
 __all__ = ["positions", "unequal_work"]
 
-_CHANNELS = {nn.Linear: -1, nn.Conv1d: 1, nn.Conv2d: 1, nn.Conv3d: 1}  # the dimension of the input's channels
+_CHANNELS: dict[type[nn.Module], int] = {nn.Linear: -1, nn.Conv1d: -2, nn.Conv2d: -3, nn.Conv3d: -4}  # batched or not
 _NOISE = 1.1  # a tenth more regions is no other kind of work
 
 
@@ -28,15 +28,17 @@ def positions(model: nn.Module, example_inputs: Any) -> dict[str, int]:
     counted: Counter[str] = Counter()
 
     def count(path: str, dim: int) -> Any:
-        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-            counted[path] += args[0].numel() // args[0].shape[dim]
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            given = args[0] if args else kwargs["input"]
+            counted[path] += given.numel() // given.shape[dim]
 
         return hook
 
     handles = [
-        module.register_forward_pre_hook(count(path, _CHANNELS[type(module)]))
+        module.register_forward_pre_hook(count(path, dim), with_kwargs=True)
         for path, module in model.named_modules()
-        if type(module) in _CHANNELS
+        for kind, dim in _CHANNELS.items()
+        if isinstance(module, kind)
     ]
     try:
         with quiet(model):

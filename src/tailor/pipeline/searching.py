@@ -95,9 +95,9 @@ def searched(line: Line, profiled: Profile) -> tuple[Line, KeepPlan]:
     require_scored(result, limit)
     line.console.stage("measure the finalists")
     finalists = choose(result.trials, timer, dense_ns, limit)
-    if (notice := lost_to_noise(finalists, limit / dense_ns)) is not None:
-        line.console.warn(notice)
     keep, winner = _confirmed(line, finalists)
+    if (notice := lost_to_noise(finalists, winner, limit / dense_ns)) is not None:
+        line.console.warn(notice)
     line.folder.store("widths", WidthsRecord(dense=line.graph.dense_widths, pruned=keep.widths))
     best_ns = round(winner.ratio.value * dense_ns)
     line.folder.store(
