@@ -14,12 +14,13 @@ from tailor.console import SilentReporter
 from tailor.engines import open_device
 from tailor.errors import InvalidOptionError
 from tailor.finalists import CandidateTimer
+from tailor.latency.anchored import AnchoredLatency
 from tailor.latency.profile import Profile
 from tailor.methods import METHODS, candidate_widths
 from tailor.pipeline.begin import begin
 from tailor.pipeline.gradual import pruned_while_training
 from tailor.pipeline.request import Line, PruneRequest
-from tailor.pipeline.searching import cautious_limit, profiled_on, search_widths
+from tailor.pipeline.searching import profiled_on, search_widths, within_reach
 from tailor.spec import Widths
 from tailor.timing import settings_named
 
@@ -56,14 +57,15 @@ def line_of(place: Path, name: str) -> Line:
 def test_every_method_finds_widths_within_the_limit(name: str, place: Path, profiled: Profile) -> None:
     line, limit = line_of(place, name), round(SHARE * profiled.dense_ns)
     candidates = candidate_widths(line.graph, profiled.candidates, line.method)
-    after, left = pruned_while_training(line, profiled, candidates, cautious_limit(limit, profiled, candidates))
+    latency = AnchoredLatency(profiled.latency, 1.02)
+    after, left = pruned_while_training(line, latency, candidates, within_reach(limit, latency, candidates))
     timer = CandidateTimer(
         line.request.model, after.ranking, X, line.request.target, open_device(line.request.target),
         settings_named("quick"), profiled.dense_ns,
     )
-    result = search_widths(after, profiled, timer, left, limit)
+    result = search_widths(after, latency, timer, left, limit)
     assert result.best is not None
-    assert profiled.latency.predict(Widths(result.best.widths)).ns <= limit
+    assert latency.predict(Widths(result.best.widths)).ns <= limit
     line.graph.check(result.best.widths)
     assert all(result.best.widths[group] in widths for group, widths in left.items())
     if line.method.gradual is not None:
@@ -86,8 +88,8 @@ def _check_masked(line: Line, after: Line, widths: Widths) -> None:
 def test_pruning_while_training_is_taken_from_the_run_folder(name: str, place: Path, profiled: Profile) -> None:
     line, limit = line_of(place / "stored", name), round(SHARE * profiled.dense_ns)
     candidates = candidate_widths(line.graph, profiled.candidates, line.method)
-    first, left = pruned_while_training(line, profiled, candidates, limit)
-    again, same = pruned_while_training(line, profiled, candidates, limit)
+    first, left = pruned_while_training(line, profiled.latency, candidates, limit)
+    again, same = pruned_while_training(line, profiled.latency, candidates, limit)
     assert left == same
     assert first.ranking.order.keys() == again.ranking.order.keys()
     assert all((first.ranking.order[group] == again.ranking.order[group]).all() for group in first.ranking.order)

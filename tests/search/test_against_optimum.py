@@ -22,6 +22,7 @@ from tailor.search import (
     Evolution,
     EvolutionConfig,
     Greedy,
+    GreedyConfig,
     Knapsack,
     KnapsackConfig,
     NetAdapt,
@@ -32,6 +33,7 @@ from tailor.search import (
     RandomSearchConfig,
     SearchSpace,
     Uniform,
+    UniformConfig,
     run_search,
 )
 
@@ -57,9 +59,9 @@ MAKERS: Mapping[str, Callable[[SearchSpace, Values, PaddedChain, int], Strategy]
         space, values, model, KnapsackConfig(solver="heuristic")
     ),
     "greedy": lambda space, values, model, seed: Greedy(
-        space, values, lambda widths: float(sum(widths.values())), named="channels"
+        space, values, lambda widths: float(sum(widths.values())), GreedyConfig()
     ),
-    "uniform": lambda space, values, model, seed: Uniform(space),
+    "uniform": lambda space, values, model, seed: Uniform(space, UniformConfig()),
     "random": lambda space, values, model, seed: RandomSearch(
         space, RandomSearchConfig(structures=TRIALS), seed=seed
     ),

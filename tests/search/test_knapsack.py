@@ -116,7 +116,7 @@ def test_groups_that_cost_nothing_to_write_stay_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"steps": 0}, {"structures": 0}, {"solver": "greedy"}, {"ladder": 0.0}, {"side": "both"}]
+    "changes", [{"steps": 0}, {"structures": 0}, {"solver": "greedy"}, {"step": 0.0}, {"side": "both"}]
 )
 def test_a_config_without_meaning_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(InvalidOptionError, match="must be"):

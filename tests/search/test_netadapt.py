@@ -15,12 +15,26 @@ def test_the_result_keeps_the_limit_and_the_way_there_does_not(share: float) -> 
     result = run_search(problem, NetAdapt(problem.space(), NetAdaptConfig()))
     assert result.best is not None
     assert result.best.latency.ns <= problem.limit_ns
-    assert result.best.cycle == result.trials[-1].cycle
+    first_kept = min(trial.cycle for trial in result.trials if trial.latency.ns <= problem.limit_ns)
+    assert result.best.cycle >= first_kept
     assert all(trial.score is not None for trial in result.trials)
     assert result.planned == len(result.trials)
     assert result.notices == ()
     if share < 0.9:
         assert any(trial.latency.ns > problem.limit_ns for trial in result.trials)
+
+
+def test_it_goes_on_a_little_below_the_limit() -> None:
+    """Where the prediction was too low, a narrower answer still keeps the budget; a single answer ends at the limit."""
+    problem = problem_of(share=0.6)
+    alone, more = (
+        run_search(problem, NetAdapt(problem.space(), NetAdaptConfig(structures=count, step=0.05))) for count in (1, 3)
+    )
+    assert [trial.widths for trial in more.trials[: len(alone.trials)]] == [trial.widths for trial in alone.trials]
+    assert alone.best is not None
+    assert alone.best.cycle == alone.trials[-1].cycle
+    last = max((t for t in more.trials if t.cycle == more.trials[-1].cycle), key=lambda t: t.score or 0.0)
+    assert 0.85 * problem.limit_ns < last.latency.ns <= 0.9 * problem.limit_ns
 
 
 def test_every_proposal_narrows_one_group_of_the_last_winner() -> None:

@@ -84,3 +84,14 @@ def test_each_structure_is_predicted_once():
 def test_candidates_that_are_no_ladder_are_refused(widths):
     with pytest.raises(InvalidOptionError, match="group 'a': candidate widths must be ascending"):
         SearchSpace({"a": widths}, LinearLatency(), 1)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.6, 0.3])
+def test_a_structure_drawn_at_the_limit_is_just_within_it(share: float) -> None:
+    space = SearchSpace(CANDIDATES, LinearLatency(), int(share * DENSE_NS))
+    found = [space.drawn_at_limit(np.random.default_rng(seed)) for seed in range(20)]
+    assert len(set(found)) > 10
+    latencies = [space.latency_ns(widths) / space.limit_ns for widths in found]
+    assert max(latencies) <= 1
+    assert np.median(latencies) > 0.93  # one step of one group is 3 % of the narrowest limit
+    assert space.drawn_at_limit(np.random.default_rng(3)) == found[3]

@@ -3,7 +3,7 @@
 from tailor.methods.grids import candidate_widths, narrowest_widths
 from tailor.methods.recipe import GradualConfig, Method, SearchConfig
 from tailor.methods.registry import METHODS, method_named
-from tailor.methods.strategies import Ground, SummedLatency, resized, solved_by, strategy_of
+from tailor.methods.strategies import Ground, resized, solved_by, strategy_of
 
 __all__ = [
     "METHODS",
@@ -11,7 +11,6 @@ __all__ = [
     "Ground",
     "Method",
     "SearchConfig",
-    "SummedLatency",
     "candidate_widths",
     "method_named",
     "narrowest_widths",

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from tailor.errors import InvalidOptionError
-from tailor.latency.factors import Factors
-from tailor.latency.frozen import FrozenModel
+from tailor.latency.anchored import SummedLatency
 from tailor.methods.counting import Counts
 from tailor.methods.recipe import Method, SearchConfig
 from tailor.protocols import Strategy
@@ -37,14 +35,7 @@ from tailor.search import (
 )
 from tailor.spec import ChannelGraph, Widths
 
-__all__ = ["Ground", "SummedLatency", "resized", "solved_by", "strategy_of"]
-
-
-class SummedLatency(FrozenModel, Protocol):
-    """A latency model that is a sum over layers, and tells its terms to solvers."""
-
-    def factors(self, candidates: Mapping[str, tuple[int, ...]], around: Widths) -> Factors:
-        """The terms, as they are near the network `around`."""
+__all__ = ["Ground", "resized", "solved_by", "strategy_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -95,7 +86,7 @@ def solved_by(config: SearchConfig, solver: str) -> SearchConfig:
 def _greedy(config: GreedyConfig, space: SearchSpace, ground: Ground, seed: int) -> Strategy:
     counts = Counts(ground.graph)
     prices: Mapping[str, Callable[[Widths], float]] = {"channels": counts.channels, "macs": counts.macs}
-    return Greedy(space, ground.values, prices[config.price], named=config.price)
+    return Greedy(space, ground.values, prices[config.price], config)
 
 
 _Maker = Callable[[object, SearchSpace, Ground, int], Strategy]
@@ -111,7 +102,7 @@ _MAKERS: Mapping[type, Callable[..., Strategy]] = {
         space, ground.values, ground.latency, config, branches=[branch.groups for branch in ground.graph.removable]
     ),
     RandomSearchConfig: lambda config, space, ground, seed: RandomSearch(space, config, seed=seed),
-    UniformConfig: lambda config, space, ground, seed: Uniform(space),
+    UniformConfig: lambda config, space, ground, seed: Uniform(space, config),
 }
 
 

@@ -14,8 +14,8 @@ from torch import nn
 from tailor import persist
 from tailor.errors import BudgetUnreachableError, DataError
 from tailor.importance import Observed, rank
+from tailor.latency.anchored import SummedLatency
 from tailor.latency.frozen import frozen_factors
-from tailor.latency.profile import Profile
 from tailor.methods import GradualConfig
 from tailor.pipeline.request import Line
 from tailor.records import GradualRecord
@@ -33,7 +33,7 @@ Scores = npt.NDArray[np.float64]
 
 
 def pruned_while_training(
-    line: Line, profiled: Profile, candidates: Mapping[str, tuple[int, ...]], limit_ns: int
+    line: Line, latency: SummedLatency, candidates: Mapping[str, tuple[int, ...]], limit_ns: int
 ) -> tuple[Line, dict[str, tuple[int, ...]]]:
     """The line with the trained, masked network as what is cut, and the candidates that its masks leave.
 
@@ -49,7 +49,7 @@ def pruned_while_training(
         source = persist.restore(line.request.model, place)
     else:
         source = copy.deepcopy(line.request.model)
-        record = _train(line, profiled, source, candidates, limit_ns, gradual, search)
+        record = _train(line, latency, source, candidates, limit_ns, gradual, search)
         place.mkdir(exist_ok=True)
         persist.save(source, place)
         line.folder.store("gradual", record)
@@ -67,7 +67,7 @@ class _Chooser:
     def __init__(
         self,
         line: Line,
-        profiled: Profile,
+        latency: SummedLatency,
         candidates: Mapping[str, tuple[int, ...]],
         limit_ns: int,
         search: KnapsackConfig,
@@ -76,7 +76,7 @@ class _Chooser:
     ) -> None:
         self._soft = soft
         self._graph = line.graph
-        self._latency = profiled.latency
+        self._latency = latency
         self._candidates = candidates
         self._limit_ns = limit_ns
         self._dense_ns = self._latency.predict(line.graph.dense_widths).ns
@@ -123,7 +123,7 @@ class _Chooser:
 
 def _train(
     line: Line,
-    profiled: Profile,
+    latency: SummedLatency,
     source: nn.Module,
     candidates: Mapping[str, tuple[int, ...]],
     limit_ns: int,
@@ -135,7 +135,7 @@ def _train(
         raise DataError(f"{line.method.name} prunes while the network trains, which needs data", value=line.method.name)
     iterations = (search.steps + gradual.settling) * gradual.interval
     line.console.stage(f"prune while training: {iterations} iterations, {search.steps} steps")
-    chooser = _Chooser(line, profiled, candidates, limit_ns, search, soft=gradual.soft)
+    chooser = _Chooser(line, latency, candidates, limit_ns, search, soft=gradual.soft)
     kept = train_gradually(
         source,
         line.graph,

@@ -13,24 +13,25 @@ from tailor.database import Database
 from tailor.engines import open_device
 from tailor.errors import BudgetUnreachableError, InvalidBudgetError, RunFolderError
 from tailor.finalists import CandidateTimer, Finalist, choose, lost_to_noise
-from tailor.importance import KeptImportance, Observed
-from tailor.importance.branches import valued_branches
+from tailor.importance import KeptImportance
+from tailor.latency.anchored import AnchoredLatency
 from tailor.latency.profile import Profile, regrounded
-from tailor.methods import Ground, candidate_widths, strategy_of
+from tailor.methods import candidate_widths, strategy_of
+from tailor.pipeline.anchoring import anchored, ground_of
 from tailor.pipeline.finishing import judge
 from tailor.pipeline.gradual import pruned_while_training
 from tailor.pipeline.request import Line
 from tailor.pipeline.without_data import KEPT
 from tailor.profiling import profile
-from tailor.protocols import Evaluator
+from tailor.protocols import Evaluator, LatencyModel
 from tailor.records import Outcome, SearchSummary, TimingSettings, Trial, WidthsRecord
 from tailor.search import Journal, SearchProblem, SearchResult, run_search
 from tailor.spec import KeepPlan, Widths
 from tailor.training import AccuracyEvaluator, training_device
 
-__all__ = ["cautious_limit", "profiled_on", "search_widths", "searched"]
+__all__ = ["profiled_on", "search_widths", "searched"]
 
-LARGEST_MARGIN = 0.05  # a prediction worse than this is put right by measuring finalists, not by a tighter search
+LARGEST_MARGIN = 0.02  # what two copies of one network may differ by is kept away from the limit, up to this
 SCREENING_SECONDS = 15.0  # of timing to choose among structures
 FRESH_TRIES = 3  # finalists that a fresh process may refuse before the run goes on with the fastest of them
 
@@ -82,21 +83,22 @@ def searched(line: Line, profiled: Profile) -> tuple[Line, KeepPlan]:
         raise InvalidBudgetError(message, value=request.budget.text)
     candidates = candidate_widths(line.graph, profiled.candidates, line.method)
     stored = line.folder.stored("keep", KeepPlan)
-    if stored is None:
-        timer = _timer(line, dense_ns)
-        _check_reachable(line, timer, candidates, dense_ns, limit)
-    cautious = cautious_limit(limit, profiled, candidates)
-    line, candidates = pruned_while_training(line, profiled, candidates, cautious)
     if stored is not None:
+        line, _ = pruned_while_training(line, profiled.latency, candidates, limit)  # in the run folder too
         line.console.say("widths: taken from the run folder")
         return line, stored
     timer = _timer(line, dense_ns)
-    result = search_widths(line, profiled, timer, candidates, limit)
-    require_scored(result, limit)
+    _check_reachable(line, timer, candidates, dense_ns, limit)
+    aim = round(limit * (1 - min(profiled.resolution, LARGEST_MARGIN)))
+    latency = anchored(line, profiled, timer, candidates, aim)
+    line, candidates = pruned_while_training(line, latency, candidates, within_reach(aim, latency, candidates))
+    timer = _timer(line, dense_ns)
+    result = search_widths(line, latency, timer, candidates, aim)
+    require_scored(result, aim)
     line.console.stage("measure the finalists")
-    finalists = choose(result.trials, timer, dense_ns, limit)
+    finalists = choose(result.trials, timer, dense_ns, aim)
     keep, winner = _confirmed(line, finalists)
-    if (notice := lost_to_noise(finalists, winner, limit / dense_ns)) is not None:
+    if (notice := lost_to_noise(finalists, winner, aim / dense_ns)) is not None:
         line.console.warn(notice)
     line.folder.store("widths", WidthsRecord(dense=line.graph.dense_widths, pruned=keep.widths))
     best_ns = round(winner.ratio.value * dense_ns)
@@ -160,24 +162,21 @@ def _check_reachable(
 
 
 def search_widths(
-    line: Line, profiled: Profile, timer: CandidateTimer, candidates: Mapping[str, tuple[int, ...]], limit: int
+    line: Line, latency: AnchoredLatency, timer: CandidateTimer, candidates: Mapping[str, tuple[int, ...]], limit: int
 ) -> SearchResult:
-    """Run the method's strategy; its structures keep the limit less the prediction's usual error."""
+    """Run the method's strategy."""
     request, method = line.request, line.method
     measured = method.latency == "measured"
     problem = SearchProblem(
         candidates=candidates,
-        latency=timer if measured else profiled.latency,
+        latency=timer if measured else latency,
         evaluator=_evaluator(line),
-        limit_ns=limit if measured else cautious_limit(limit, profiled, candidates),
+        limit_ns=limit if measured else within_reach(limit, latency, candidates),
         seed=request.seed,
-        facts={"graph": line.graph.fingerprint, **method.options},
+        facts={"graph": line.graph.fingerprint, "anchor": repr(latency.factor), **method.options},
     )
-    values = line.ranking.values(candidates, scale=method.scale)
-    if isinstance(line.importance, Observed):
-        values = valued_branches(values, candidates, line.graph, line.importance.branches)
-    ground = Ground(graph=line.graph, latency=profiled.latency, values=values)
-    strategy = strategy_of(method, problem.space(profiled.latency), ground, seed=request.seed)
+    ground = ground_of(line, latency, candidates)
+    strategy = strategy_of(method, problem.space(latency), ground, seed=request.seed)
     line.console.stage(
         f"search with {method.name}: {strategy.planned} structures over {len(problem.space().free)} groups"
     )
@@ -229,11 +228,10 @@ def require_scored(result: SearchResult, limit: int) -> None:
         )
 
 
-def cautious_limit(limit: int, profiled: Profile, candidates: Mapping[str, tuple[int, ...]]) -> int:
-    """The limit less the prediction's 90 % error, so that what is found keeps the budget when it is measured."""
+def within_reach(limit: int, latency: LatencyModel, candidates: Mapping[str, tuple[int, ...]]) -> int:
+    """The limit, or what the narrowest network is predicted to take: that one was measured to keep the budget."""
     narrowest = Widths({group: widths[0] for group, widths in candidates.items()})
-    margin = min(profiled.error.q90, LARGEST_MARGIN)
-    return max(int(limit * (1 - margin)), profiled.latency.predict(narrowest).ns)
+    return max(limit, latency.predict(narrowest).ns)
 
 
 def _confirmed(line: Line, finalists: Sequence[Finalist]) -> tuple[KeepPlan, Finalist]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Estimate", "GradualRecord", "SearchSummary", "Trial", "WidthsRecord"]
+__all__ = ["Anchor", "Estimate", "GradualRecord", "SearchSummary", "Trial", "WidthsRecord"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,19 @@ class Estimate:
             high_ns=self.high_ns + other.high_ns,
             source=max(self.source, other.source, key=order.index),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """What predictions near the limit have to be multiplied by, from so many structures measured there.
+
+    `factor` is the median of measured over predicted latency, `spread` the largest relative distance of one structure's
+    ratio from it.
+    """
+
+    factor: float
+    spread: float
+    structures: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

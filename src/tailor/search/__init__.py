@@ -8,6 +8,7 @@ from tailor.search.greedy import Greedy, GreedyConfig
 from tailor.search.journal import Journal
 from tailor.search.knapsack import Knapsack, KnapsackConfig
 from tailor.search.netadapt import NetAdapt, NetAdaptConfig
+from tailor.search.once import Once
 from tailor.search.optimum import Optimum, OptimumConfig
 from tailor.search.problem import Progress, SearchProblem, SearchResult, run_search
 from tailor.search.random_search import RandomSearch, RandomSearchConfig
@@ -30,6 +31,7 @@ __all__ = [
     "KnapsackConfig",
     "NetAdapt",
     "NetAdaptConfig",
+    "Once",
     "Optimum",
     "OptimumConfig",
     "Progress",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tailor.errors import InvalidOptionError
+from tailor.search.ladder import check_ladder, rungs
 from tailor.search.once import Once
 from tailor.search.space import SearchSpace
 from tailor.spec import Widths
@@ -19,21 +20,27 @@ _NOTHING = 1e-12  # a step that saves no more than this is taken for its loss al
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GreedyConfig:
-    """What a step should save: as many channels, or as many multiply-accumulates, for the value it loses."""
+    """What a step should save: as many channels, or as many multiply-accumulates, for the value it loses.
+
+    The way down is followed to the limit and to limits that are each tighter by `step`: `structures` in all.
+    """
 
     price: str = "channels"
+    structures: int = 8
+    step: float = 0.01
 
     def __post_init__(self) -> None:
+        check_ladder(self.structures, self.step)
         if self.price not in PRICES:
             raise InvalidOptionError(f"price must be one of {', '.join(PRICES)}, not {self.price!r}", value=self.price)
 
 
 class Greedy(Once):
-    """Proposes one structure, reached from the dense one by single steps between candidates.
+    """Proposes what single steps between candidates reach from the dense structure, at the limit and slightly below.
 
     `values` maps each group to the value of each of its candidates, in order; `price` is what a step should save:
-    multiply-accumulates, channels, or anything else that the widths say (see `named`, which tells searches apart) and
-    that a step saves no more of once others are narrower. Wider candidates are worth no less.
+    multiply-accumulates, channels, or anything else that the widths say (the configuration names it) and that a step
+    saves no more of once others are narrower. Wider candidates are worth no less.
     """
 
     _origin = "greedy"
@@ -43,8 +50,7 @@ class Greedy(Once):
         space: SearchSpace,
         values: Mapping[str, tuple[float, ...]],
         price: Callable[[Widths], float],
-        *,
-        named: str,
+        config: GreedyConfig,
     ) -> None:
         for group, steps in space.candidates.items():
             if len(values.get(group, ())) != len(steps):
@@ -54,26 +60,27 @@ class Greedy(Once):
         self._space = space
         self._values = values
         self._price = price
-        self._named = named
+        self._config = config
 
     @property
     def description(self) -> str:
-        """Name and what a step should save."""
-        return f"greedy by value per {self._named}"
+        """Name and options."""
+        return f"greedy, {self._config}"
 
-    def _found(self) -> list[Widths]:
+    def _found(self) -> Iterator[Widths]:
         places = {group: len(steps) - 1 for group, steps in self._space.candidates.items()}
         widths = self._at(places)
         ranks = enumerate(group for group in self._space.free if places[group])
         waiting = [(self._loss(group, places, widths), rank, group) for rank, group in ranks]
         heapq.heapify(waiting)
-        while waiting and not self._space.feasible(widths):
-            rank, group = self._cheapest(waiting, places, widths)
-            places[group] -= 1
-            widths = self._at(places)
-            if places[group]:
-                heapq.heappush(waiting, (self._loss(group, places, widths), rank, group))
-        return [widths]
+        for limit_ns in rungs(self._space.limit_ns, self._config.structures, self._config.step):
+            while waiting and self._space.latency_ns(widths) > limit_ns:
+                rank, group = self._cheapest(waiting, places, widths)
+                places[group] -= 1
+                widths = self._at(places)
+                if places[group]:
+                    heapq.heappush(waiting, (self._loss(group, places, widths), rank, group))
+            yield widths
 
     def _cheapest(
         self, waiting: list[tuple[float, int, str]], places: Mapping[str, int], widths: Widths

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tailor.errors import BudgetUnreachableError, InvalidOptionError
 from tailor.latency.factors import Factors
 from tailor.latency.frozen import SIDES, FrozenModel, frozen_factors
+from tailor.search.ladder import check_ladder, rungs
 from tailor.search.once import Once
 from tailor.search.space import SearchSpace
 from tailor.solver import WidthProblem, solve_front
@@ -27,28 +28,25 @@ class KnapsackConfig:
 
     `steps` limits fall geometrically from the dense latency, prices are re-calibrated to the widths of the step before
     (HALP: 30; one step overshoots, since narrower inputs make everything cheaper than its frozen price). `structures`
-    further answers at limits that are each tighter by `ladder`, so that one of them keeps the budget as measured.
+    further answers at limits that are each tighter by `step`, so that one of them keeps the budget as measured.
     `side` says which channels of a layer its group's price follows (HALP: outputs; SMCP: inputs).
     """
 
     steps: int = 30
     solver: str = "exact"
     structures: int = 8
-    ladder: float = 0.01
+    step: float = 0.01
     side: str = "outputs"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "structures"):
-            value = getattr(self, name)
-            if value < 1:
-                raise InvalidOptionError(f"{name} must be at least 1, not {value}", value=value)
+        if self.steps < 1:
+            raise InvalidOptionError(f"steps must be at least 1, not {self.steps}", value=self.steps)
+        check_ladder(self.structures, self.step)
         if self.solver not in SOLVERS:
             message = f"solver must be one of {', '.join(SOLVERS)}, not {self.solver!r}"
             raise InvalidOptionError(message, value=self.solver)
         if self.side not in SIDES:
             raise InvalidOptionError(f"side must be one of {', '.join(SIDES)}, not {self.side!r}", value=self.side)
-        if not 0 < self.ladder < 1:
-            raise InvalidOptionError(f"ladder must be between 0 and 1, not {self.ladder}", value=self.ladder)
 
 
 class Knapsack(Once):
@@ -73,9 +71,9 @@ class Knapsack(Once):
         """Name and options."""
         return f"knapsack, {self._config}"
 
-    def _found(self) -> list[Widths]:
-        limits = [self._space.limit_ns * (1 - self._config.ladder * n) for n in range(self._config.structures)]
-        return [self._descended(limit) for limit in limits]
+    def _found(self) -> Iterator[Widths]:
+        for limit in rungs(self._space.limit_ns, self._config.structures, self._config.step):
+            yield self._descended(limit)
 
     def _descended(self, limit_ns: float) -> Widths:
         """From the dense network down to the limit; widths never grow again."""

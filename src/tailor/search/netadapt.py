@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tailor.errors import InvalidOptionError
 from tailor.protocols import Proposal
 from tailor.records import Trial
+from tailor.search.ladder import check_ladder, rungs
 from tailor.search.space import SearchSpace
 from tailor.spec import Widths
 
@@ -18,14 +19,18 @@ __all__ = ["NetAdapt", "NetAdaptConfig"]
 class NetAdaptConfig:
     """The first reduction as a share of the dense latency, and the factor that each further one shrinks by.
 
-    The defaults are those of NetAdapt's code. `least` stops the reductions from shrinking to nothing.
+    The defaults are those of NetAdapt's code. `least` stops the reductions from shrinking to nothing. Once the limit is
+    kept, `structures` - 1 further limits follow, each tighter by `step`: one answer keeps the budget as measured.
     """
 
     reduction: float = 0.025
     decay: float = 0.96
     least: float = 0.002
+    structures: int = 3
+    step: float = 0.015
 
     def __post_init__(self) -> None:
+        check_ladder(self.structures, self.step)
         for name in ("reduction", "decay", "least"):
             value = getattr(self, name)
             if not 0 < value <= 1:
@@ -45,6 +50,7 @@ class NetAdapt:
         self._config = config
         self._now = Widths({group: steps[-1] for group, steps in space.candidates.items()})
         self._dense_ns = space.latency_ns(self._now)
+        self._limits = rungs(space.limit_ns, config.structures, config.step)
         self._target: float = self._dense_ns
         self._iteration = 0
         self._told = 0
@@ -56,8 +62,8 @@ class NetAdapt:
         if self._finished:
             return self._told
         target, step, iterations = self._target, self._step(self._iteration), 1
-        while target > self._space.limit_ns:
-            target -= step
+        while target > self._limits[-1]:
+            target = max(target - step, self._next_limit(target))
             step = max(step * self._config.decay, self._config.least * self._dense_ns)
             iterations += 1
         return self._told + iterations * len(self._space.free)
@@ -68,7 +74,7 @@ class NetAdapt:
         return f"netadapt, {self._config}"
 
     def ask(self) -> tuple[Proposal, ...]:
-        """One structure per group that can still be narrowed; empty once the limit is kept."""
+        """One structure per group that can still be narrowed; empty once the tightest limit is kept."""
         if self._finished:
             return ()
         reaching = [found for group in self._space.free if (found := self._reaching(group)) is not None]
@@ -92,12 +98,16 @@ class NetAdapt:
 
     @property
     def _finished(self) -> bool:
-        kept = self._space.feasible(self._now)
+        kept = self._space.latency_ns(self._now) <= self._limits[-1]
         return kept or all(self._narrower(group) is None for group in self._space.free)
 
     def _tighten(self) -> None:
         reached = min(self._target, float(self._space.latency_ns(self._now)))
-        self._target = max(reached - self._step(self._iteration), float(self._space.limit_ns))
+        self._target = max(reached - self._step(self._iteration), self._next_limit(reached))
+
+    def _next_limit(self, latency_ns: float) -> float:
+        """The first limit that this latency does not keep, else the tightest."""
+        return next((limit for limit in self._limits if limit < latency_ns), self._limits[-1])
 
     def _step(self, iteration: int) -> float:
         share = self._config.reduction * self._config.decay**iteration

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from tailor.protocols import Proposal
@@ -23,8 +24,12 @@ class Once(ABC):
         self._done = False
 
     @abstractmethod
-    def _found(self) -> Iterable[Widths]:
-        """The structures, the best first."""
+    def _found(self) -> Iterator[Widths]:
+        """The structures, the best first, each computed when it is asked for."""
+
+    def first(self, count: int) -> list[Widths]:
+        """The first so many answers, which nothing is told of; fewer where some are the same."""
+        return list(dict.fromkeys(itertools.islice(self._found(), count)))
 
     @property
     def planned(self) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tailor.errors import BudgetUnreachableError, InvalidOptionError
+from tailor.errors import BudgetUnreachableError
 from tailor.latency.factors import Factors, together_at_zero
+from tailor.search.ladder import check_ladder, rungs
 from tailor.search.once import Once
 from tailor.search.space import SearchSpace
 from tailor.solver import ParetoFront, Solution, TooWideError, WidthProblem, solve_front, solve_milp
@@ -33,10 +34,7 @@ class OptimumConfig:
     step: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.structures < 1:
-            raise InvalidOptionError(f"structures must be at least 1, not {self.structures}", value=self.structures)
-        if not 0 < self.step < 1:
-            raise InvalidOptionError(f"step must be between 0 and 1, not {self.step}", value=self.step)
+        check_ladder(self.structures, self.step)
 
 
 class Optimum(Once):
@@ -70,10 +68,15 @@ class Optimum(Once):
         """Name and options."""
         return f"optimum, {self._config}"
 
-    def _found(self) -> list[Widths]:
-        limits = [self._space.limit_ns * (1 - self._config.step * n) for n in range(self._config.structures)]
-        solved = [self._solved(round(limit)) for limit in limits]
-        return [widths for widths in solved if widths is not None] or [self._space.narrowest]
+    def _found(self) -> Iterator[Widths]:
+        answered = False
+        for limit in rungs(self._space.limit_ns, self._config.structures, self._config.step):
+            widths = self._solved(round(limit))
+            if widths is not None:
+                answered = True
+                yield widths
+        if not answered:
+            yield self._space.narrowest
 
     def _solved(self, limit_ns: int) -> Widths | None:
         """The most valuable structure within the limit as the whole model predicts it, None when there is none.

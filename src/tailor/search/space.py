@@ -16,6 +16,7 @@ __all__ = ["SearchSpace"]
 
 LISTABLE = 20_000  # spaces up to this size are listed, so that "nothing is left" is known and not guessed
 UNIFORM_TRIES = 50  # draws before a budget counts as too tight for uniform sampling
+_HALVINGS = 20  # of a shift: finer than a step of any group
 NARROWED_TRIES = 200  # narrowed draws that may all have been seen before a space counts as used up
 
 
@@ -118,6 +119,25 @@ class SearchSpace:
             else:
                 left.remove(group)
         return widths
+
+    def drawn_at_limit(self, rng: np.random.Generator) -> Widths:
+        """As wide as the limit allows, at random: places drawn uniformly, and all moved up or down together.
+
+        A few predictions tell; the narrowest structure must keep the limit.
+        """
+        shares = {group: rng.random() for group in self.candidates}
+        low, high = -1.0, 1.0  # a shift that keeps the limit (everything at its narrowest), and one that may not
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.feasible(self._shifted(shares, middle)) else (low, middle)
+        return self._shifted(shares, low)
+
+    def _shifted(self, shares: Mapping[str, float], shift: float) -> Widths:
+        """Every group at this share of its candidates, from its narrowest to its widest."""
+        places = {group: min(max(share + shift, 0.0), 1.0) for group, share in shares.items()}
+        return Widths(
+            {group: steps[round(places[group] * (len(steps) - 1))] for group, steps in self.candidates.items()}
+        )
 
     def _all_feasible(self) -> tuple[Widths, ...]:
         if self._listed is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tailor.search.ladder import check_ladder, rungs
 from tailor.search.once import Once
 from tailor.search.space import SearchSpace
 from tailor.spec import Widths
@@ -15,29 +17,40 @@ _HALVINGS = 40  # of the ratio: far finer than any width
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UniformConfig:
-    """Nothing to choose."""
+    """How many structures: the widest at the limit, and those at limits that are each tighter by a share of it."""
+
+    structures: int = 8
+    step: float = 0.01
+
+    def __post_init__(self) -> None:
+        check_ladder(self.structures, self.step)
 
 
 class Uniform(Once):
-    """Proposes one structure: the largest ratio at which the network keeps the limit."""
+    """Proposes the largest ratio at which the network keeps the limit, and those for slightly tighter ones."""
 
     _origin = "uniform"
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: SearchSpace, config: UniformConfig) -> None:
         super().__init__()
         self._space = space
+        self._config = config
 
     @property
     def description(self) -> str:
-        """Name."""
-        return "uniform ratio"
+        """Name and options."""
+        return f"uniform ratio, {self._config}"
 
-    def _found(self) -> list[Widths]:
+    def _found(self) -> Iterator[Widths]:
+        for limit in rungs(self._space.limit_ns, self._config.structures, self._config.step):
+            yield self._within(limit)
+
+    def _within(self, limit_ns: float) -> Widths:
         low, high = 0.0, 1.0  # a ratio that keeps the limit (the narrowest does), and one that may not
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
-            low, high = (middle, high) if self._space.feasible(self._at(middle)) else (low, middle)
-        return [self._at(low)]
+            low, high = (middle, high) if self._space.latency_ns(self._at(middle)) <= limit_ns else (low, middle)
+        return self._at(low)
 
     def _at(self, ratio: float) -> Widths:
         """Every group's widest candidate up to the ratio, or its narrowest."""

@@ -1,0 +1,76 @@
+"""Before the search: what predictions are off by where it will look, from a few structures measured at the limit."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+
+import numpy as np
+
+from tailor.finalists import CandidateTimer
+from tailor.importance import Observed
+from tailor.importance.branches import valued_branches
+from tailor.latency.anchored import AnchoredLatency
+from tailor.latency.profile import Profile
+from tailor.methods import Ground, strategy_of
+from tailor.pipeline.request import Line
+from tailor.records import Anchor
+from tailor.search import Once, SearchSpace
+from tailor.spec import Widths
+
+__all__ = ["anchored", "ground_of"]
+
+STRUCTURES = 4  # measured in one session; their median counts
+
+
+def anchored(
+    line: Line, profiled: Profile, timer: CandidateTimer, candidates: Mapping[str, tuple[int, ...]], limit_ns: int
+) -> AnchoredLatency:
+    """The profile's latency model, put right at the limit, by what the run folder holds if it was measured before.
+
+    A method that computes its answer is held against its own answers, one that tries many against structures drawn at
+    the limit.
+    """
+    anchor = line.folder.stored("anchor", Anchor)
+    if anchor is None:
+        anchor = _measured(line, profiled, timer, candidates, limit_ns)
+        line.folder.store("anchor", anchor)
+        line.console.say(
+            f"predictions near the limit are put right by {anchor.factor - 1:+.1%} "
+            f"({anchor.structures} structures measured, up to {anchor.spread:.1%} from that)"
+        )
+    return AnchoredLatency(profiled.latency, anchor.factor)
+
+
+def ground_of(line: Line, latency: AnchoredLatency, candidates: Mapping[str, tuple[int, ...]]) -> Ground:
+    """What strategies stand on that compute their answer."""
+    values = line.ranking.values(candidates, scale=line.method.scale)
+    if isinstance(line.importance, Observed):
+        values = valued_branches(values, candidates, line.graph, line.importance.branches)
+    return Ground(graph=line.graph, latency=latency, values=values)
+
+
+def _measured(
+    line: Line, profiled: Profile, timer: CandidateTimer, candidates: Mapping[str, tuple[int, ...]], limit_ns: int
+) -> Anchor:
+    plain = AnchoredLatency(profiled.latency, 1.0)
+    space = SearchSpace(candidates, plain, limit_ns)
+    structures = _at_limit(line, space, plain)
+    ratios = timer.ratios(structures)
+    factors = [
+        ratio.value * profiled.dense_ns / space.latency_ns(widths)
+        for widths, ratio in zip(structures, ratios, strict=True)
+    ]
+    factor = statistics.median(factors)
+    return Anchor(factor=factor, spread=max(abs(each / factor - 1) for each in factors), structures=len(factors))
+
+
+def _at_limit(line: Line, space: SearchSpace, latency: AnchoredLatency) -> list[Widths]:
+    """Structures like those that the search will propose, as the model alone sees the limit."""
+    if not space.feasible(space.narrowest):
+        return [space.narrowest]
+    strategy = strategy_of(line.method, space, ground_of(line, latency, space.candidates), seed=line.request.seed)
+    if isinstance(strategy, Once):
+        return strategy.first(STRUCTURES)
+    rng = np.random.default_rng(line.request.seed)
+    return list(dict.fromkeys(space.drawn_at_limit(rng) for _ in range(STRUCTURES)))
