@@ -196,8 +196,8 @@ def test_a_search_killed_in_the_middle_ends_with_the_widths_of_an_uninterrupted_
     interrupted = trials_in(killed)
     assert 12 <= len(interrupted) < 48, "the kill must fall into the search"
     whole.mkdir()
-    for name in ("config.json", "environment.json", "graph.json", "profile.json", "anchor.json"):  # the same predictions
-        shutil.copy(killed / name, whole / name)
+    for name in ("config", "environment", "graph", "profile", "anchor"):  # the same predictions for both
+        shutil.copy(killed / f"{name}.json", whole / f"{name}.json")
     for folder in (whole, killed):
         subprocess.run(command(folder), env=environment, capture_output=True, check=False, timeout=240)
 
