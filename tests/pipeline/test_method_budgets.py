@@ -206,4 +206,3 @@ def test_counting_by_arrays_is_counting_layer_by_layer(scene: Scene) -> None:
         gone = {group: 0 for branch in graph.removable if draw.random() < 0.3 for group in branch.groups}
         for each in (widths, widths.but(gone)):
             assert counts.macs(each) == graph.macs(each)
-            assert counts.channels(each) == graph.channels(each)

@@ -1,4 +1,4 @@
-"""Multiply-accumulates and channels of a network at any widths, by a few array operations: greedy search asks often."""
+"""Multiply-accumulates of a network at any widths, by a few array operations: greedy search asks often."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Counts"]
 
 
 class Counts:
-    """What `ChannelGraph.macs` and `.channels` say, some hundred times faster on networks of many groups."""
+    """What `ChannelGraph.macs` says, some hundred times faster on networks of many groups."""
 
     def __init__(self, graph: ChannelGraph) -> None:
         self._groups = tuple(group.name for group in graph.groups)
@@ -23,18 +23,12 @@ class Counts:
         self._outputs = _Sizes([layer.outputs for layer in graph.layers], place)
         self._depthwise = np.array([layer.depthwise for layer in graph.layers], dtype=bool)
         self._per_pair = np.array([_per_pair(layer) for layer in graph.layers], dtype=np.float64)
-        self._counted = np.array([layer.shape.kind != "linear" for layer in graph.layers], dtype=bool)
 
     def macs(self, widths: Mapping[str, int]) -> float:
         """Multiply-accumulate operations, one sample."""
         inputs, outputs = self._sizes(widths)
         pairs = np.where(self._depthwise, np.where(inputs > 0, outputs, 0.0), inputs * outputs)
         return float(pairs @ self._per_pair)
-
-    def channels(self, widths: Mapping[str, int]) -> float:
-        """Output channels of all convolutions."""
-        inputs, outputs = self._sizes(widths)
-        return float(outputs[self._counted & (inputs > 0)].sum())
 
     def _sizes(self, widths: Mapping[str, int]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         row = np.array([widths[group] for group in self._groups], dtype=np.float64)

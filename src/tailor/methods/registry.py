@@ -101,7 +101,7 @@ METHODS: Mapping[str, Method] = {
             importance="gate-taylor",
             grid="all",
             scale="raw",
-            search=GreedyConfig(price="channels"),
+            search=GreedyConfig(price="units"),
         ),
         Method(
             name="flops",
@@ -115,7 +115,7 @@ METHODS: Mapping[str, Method] = {
             name="l1",
             summary="global ranking of filters by L1 norm over their group's mean (after Li et al., 2017)",
             grid="all",
-            search=GreedyConfig(price="channels"),
+            search=GreedyConfig(price="units"),
         ),
         Method(
             name="hrank",

@@ -14,18 +14,20 @@ from tailor.spec import Widths
 
 __all__ = ["PRICES", "Greedy", "GreedyConfig"]
 
-PRICES = ("channels", "macs")
+PRICES = ("units", "macs")
 _NOTHING = 1e-12  # a step that saves no more than this is taken for its loss alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GreedyConfig:
-    """What a step should save: as many channels, or as many multiply-accumulates, for the value it loses.
+    """What a step should save: as many units, or as many multiply-accumulates, for the value it loses.
 
+    A unit is what is removed together: one channel of every layer that a group couples. Its score says what all of them
+    are worth, so it counts once (Molchanov et al. 2019 sum the gates that a skip connection ties, and rank the sums).
     The way down is followed to the limit and to limits that are each tighter by `step`: `structures` in all.
     """
 
-    price: str = "channels"
+    price: str = "units"
     structures: int = 8
     step: float = 0.01
 
@@ -39,7 +41,7 @@ class Greedy(Once):
     """Proposes what single steps between candidates reach from the dense structure, at the limit and slightly below.
 
     `values` maps each group to the value of each of its candidates, in order; `price` is what a step should save:
-    multiply-accumulates, channels, or anything else that the widths say (the configuration names it) and that a step
+    multiply-accumulates, units, or anything else that the widths say (the configuration names it) and that a step
     saves no more of once others are narrower. Wider candidates are worth no less.
     """
 

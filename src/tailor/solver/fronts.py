@@ -16,7 +16,7 @@ IntArray = npt.NDArray[np.int64]
 
 _WORD = 63  # bits of a non-negative integer
 _FEWEST = 64  # points per state from which screening pays
-_LONG, _BLOCK = 64, 16  # points of a front from which on it is looked at in blocks, and of a block
+_LONG, _BLOCK = 64, 8  # points of a front from which on it is looked at in blocks, and of a block
 _SPARE_BITS = 1  # buckets are half as many as points, to the next power of two
 
 
