@@ -257,3 +257,25 @@ def test_no_choice_at_all_says_why():
     assert "1 residual streams that lacp keeps whole" in message
     assert "1 whose latency has no step" in message
     assert raised.value.exit_code == 1
+
+
+def test_global_rankings_count_a_channel_of_a_stream_once_however_many_layers_it_runs_through() -> None:
+    """All groups are worth as much per unit: a stream loses no more than the groups inside its branches."""
+    candidates = {"inner": tuple(range(4, 33, 4)), "stream": tuple(range(8, 65, 8)), "fc": (10,)}
+    layers = tuple(
+        Layer(
+            name=f"conv{index}", inputs=Axis(fixed=3), outputs=Axis(fixed=0, terms=((group, 1),)),
+            shape=LayerShape(kind="conv", in_channels=3, out_channels=width, kernel=(1, 1), stride=(1, 1),
+                padding=(0, 0), dilation=(1, 1), spatial=(4, 4),
+            ),
+        )
+        for index, (group, width) in enumerate([("inner", 32), *[("stream", 64)] * 5])
+    )
+    graph = dataclasses.replace(GRAPH, layers=layers)
+    values = {group: tuple((own[-1] * width) ** 0.5 for width in own) for group, own in candidates.items()}
+    latency = ChannelLatency()
+    space = SearchSpace(candidates, latency, 60)
+    for name in ("l1", "taylor"):
+        strategy = strategy_of(METHODS[name], space, Ground(graph=graph, latency=latency, values=values), seed=0)
+        widths = strategy.ask()[0].widths
+        assert widths == {"inner": 16, "stream": 32, "fc": 10}, name
