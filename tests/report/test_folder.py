@@ -6,7 +6,7 @@ import pytest
 
 import sample_run
 from tailor.errors import RunFolderError, SchemaError
-from tailor.records import Stages
+from tailor.records import Anchor, Stages
 from tailor.report import sections
 from tailor.report.folder import read_run
 from tailor.serialize import write_record
@@ -27,6 +27,17 @@ def test_a_recipe_that_trains_nothing_leaves_no_gap(run_folder: Path) -> None:
     run = read_run(run_folder)
     assert run.missing == ()
     assert "Skipped" in sections.training(run).lead
+
+
+def test_what_predictions_were_put_right_by_is_told_where_it_was_measured(run_folder: Path) -> None:
+    def told() -> str:
+        return str(sections.search(read_run(run_folder)).blocks)
+
+    assert read_run(run_folder).anchor is None
+    assert "predictions times" not in told()
+    write_record(run_folder / "anchor.json", Anchor(factor=0.957, spread=0.0041, structures=4))
+    assert "0.957, by 4 structures measured at the limit, up to 0.4 % from that" in told()
+    assert read_run(run_folder).missing == ()
 
 
 def test_missing_files_are_named(run_folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from tailor.errors import RunFolderError, SchemaError
 from tailor.latency.profile import Profile
 from tailor.records import (
+    Anchor,
     Environment,
     GraphSummary,
     Reductions,
@@ -32,12 +33,16 @@ _JOURNAL = "trials.jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecords:
-    """Everything a run wrote about itself; None (or no trials) where a stage was not reached, named in `missing`."""
+    """Everything a run wrote about itself; None (or no trials) where a stage was not reached, named in `missing`.
+
+    `anchor` is None also where no search needed one.
+    """
 
     config: RunConfig | None
     environment: Environment | None
     graph: GraphSummary | None
     profile: Profile | None
+    anchor: Anchor | None
     search: SearchSummary | None
     trials: tuple[Trial, ...]
     widths: WidthsRecord | None
@@ -81,7 +86,9 @@ def read_run(folder: Path) -> RunRecords:
     elif isinstance(stages, Stages) and stages.fine_tuned is None:  # the recipe trains nothing
         unwanted = ("training.json",)
     missing = tuple(name for name in missing if name not in unwanted)
-    return RunRecords(**found, trials=_trials(folder / _JOURNAL), missing=missing)
+    return RunRecords(
+        **found, anchor=_record(folder / "anchor.json", Anchor), trials=_trials(folder / _JOURNAL), missing=missing
+    )
 
 
 def _record(path: Path, kind: type[T]) -> T | None:

@@ -188,8 +188,11 @@ def _search_facts(run: RunRecords, best: int) -> tuple[tuple[str, str], ...]:
     rows = [
         ("time", f"{seconds(summary.seconds)}, {seconds(summary.seconds / max(1, summary.structures))} a structure"),
         ("limit", duration(summary.limit_ns)),
-        ("chosen", f"structure {best}"),
     ]
+    if (anchor := run.anchor) is not None:
+        known = f"{anchor.structures} structures measured at the limit, up to {percent(anchor.spread, 1)} from that"
+        rows.append(("predictions times", f"{anchor.factor:.3f}, by {known}"))
+    rows.append(("chosen", f"structure {best}"))
     winner = next((trial for trial in run.trials if trial.number == best), None)
     if winner is not None:
         rows.append(("its latency", f"{duration(winner.latency.ns)} ({winner.latency.source})"))
