@@ -151,7 +151,7 @@ def lost_to_noise(finalists: Sequence[Finalist], winner: Finalist, limit: float)
     return (
         f"structure {winner.trial.number} (score {winner.score:.4g}, {winner.ratio.value:.1%} of dense) is taken, not "
         f"{lost.trial.number} (score {lost.score:.4g}): its {ratio.value:.1%} ({ratio.low:.1%} to {ratio.high:.1%}) "
-        f"could not be shown to be within {limit:.1%} on so noisy a machine"
+        f"could not be shown to be within {limit:.1%} (the budget less the timing's resolution) on so noisy a machine"
     )
 
 
