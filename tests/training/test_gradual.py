@@ -15,7 +15,7 @@ from torch import nn
 from tailor.channels import build, trace
 from tailor.errors import TrainingError
 from tailor.spec import ChannelGraph, KeepPlan
-from tailor.training import Data, Recipe, accuracy, train_gradually
+from tailor.training import Data, PruningSchedule, Recipe, accuracy, train_gradually
 
 RECIPE = Recipe(name="test", epochs=1, learning_rate=0.05, batch_size=32, precision="fp32", gradient_clip=5.0)
 Make = Callable[[], nn.Module]
@@ -43,11 +43,12 @@ class Halving:
 
 
 def pruned(corners: Data, make_net: Make, **changes: object) -> tuple[nn.Module, ChannelGraph, KeepPlan, Halving]:
-    model, choose = make_net(), Halving()
+    model, choose = make_net(), changes.pop("choose", None) or Halving()
     graph = graph_of(model, corners)
-    asked = {"saliency": "bn-taylor", "steps": 3, "interval": 4, "choose": choose} | changes
-    recipe = asked.pop("recipe", RECIPE)
-    kept = train_gradually(model, graph, corners, recipe, **asked)  # type: ignore[arg-type]
+    recipe = changes.pop("recipe", RECIPE)
+    asked = {"saliency": "bn-taylor", "steps": 3, "interval": 4} | changes
+    schedule = PruningSchedule(**asked)  # type: ignore[arg-type]
+    kept = train_gradually(model, graph, corners, recipe, schedule, choose)  # type: ignore[arg-type]
     return model, graph, kept, choose
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import nn
@@ -77,37 +77,54 @@ def trace(  # noqa: PLR0913  what is traced, and what of it may be cut
         raise InvalidOptionError(f'form is "auto" or "module", not {form!r}', value=form)
     model = admitted(model)
     inputs = as_inputs(example_inputs)
-    pinned = _requested(model, pin)
-
-    def seen(network: nn.Module) -> ChannelGraph:
-        stand, run = watched(network, inputs, mixing, seed)
-        groups = groups_of(run.ledger)
-        if not groups:
-            refuse_quantised(network)
-        graph = ChannelGraph(
-            groups=groups,
-            layers=layers_of(run.layers, groups, inputs.batch_size),
-            tensors=_tensors(network),
-            example=example_inputs,
-            program=network.channel_program if isinstance(network, GraphNetwork) else None,
-        )
-        graph = _with_bounds(_with_pins(graph, pinned), min_width, quantum)
-        stand = exact(stand) if run.ledger.selects else stand
-        sites = MixingSites.of(run.ledger)
-        graph = certified(graph, Proof(stand, graph, sites), seed, thorough=run.ledger.positional)
-        return certified_branches(with_branches(graph, stand.model, stand.inputs), stand) if depth else graph
-
-    graph = seen(model)
+    asked = _Asked(
+        example=example_inputs, pinned=_requested(model, pin), min_width=min_width, quantum=quantum, mixing=mixing,
+        depth=depth, seed=seed,
+    )
+    graph = _seen(model, inputs, asked)
     held = any((group.pinned or "").startswith(HELD) for group in graph.pinned)
     if form == "module" or graph.program is not None or not held:
         return graph
     try:
-        other = seen(exported_form(model, inputs, mixing, seed))
+        other = _seen(exported_form(model, inputs, mixing, seed), inputs, asked)
     except TraceError as error:
         return _explained(graph, f"; nor can its exported graph be cut: {error}")
     if other.macs(other.smallest_widths) < graph.macs(graph.smallest_widths):
         return other
     return _explained(graph, "; its exported graph can be cut no further")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What of a network may be cut, for the module and its exported graph alike."""
+
+    example: Any
+    pinned: Mapping[str, str]
+    min_width: int
+    quantum: int
+    mixing: Literal["pin", "cut"]
+    depth: bool
+    seed: int
+
+
+def _seen(network: nn.Module, inputs: Inputs, asked: _Asked) -> ChannelGraph:
+    """Watch one run of the network, then hold what was seen against the law."""
+    stand, run = watched(network, inputs, asked.mixing, asked.seed)
+    groups = groups_of(run.ledger)
+    if not groups:
+        refuse_quantised(network)
+    graph = ChannelGraph(
+        groups=groups,
+        layers=layers_of(run.layers, groups, inputs.batch_size),
+        tensors=_tensors(network),
+        example=asked.example,
+        program=network.channel_program if isinstance(network, GraphNetwork) else None,
+    )
+    graph = _with_bounds(_with_pins(graph, asked.pinned), asked.min_width, asked.quantum)
+    stand = exact(stand) if run.ledger.selects else stand
+    sites = MixingSites.of(run.ledger)
+    graph = certified(graph, Proof(stand, graph, sites), asked.seed, thorough=run.ledger.positional)
+    return certified_branches(with_branches(graph, stand.model, stand.inputs), stand) if asked.depth else graph
 
 
 def cut(

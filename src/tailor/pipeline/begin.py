@@ -48,6 +48,36 @@ def begin(request: PruneRequest, console: Reporter) -> Line:
         )
     if method.latency == "measured":
         console.say("every structure is timed whole: the search takes longer than with predicted latencies")
+    graph = _traced(request, method, console)
+    folder = RunFolder.open(request.out, _config(request, method), resume=request.resume)
+    folder.store("environment", environment)
+    folder.store("graph", graph_summary(graph))
+    if graph.program is not None:
+        console.say("its code holds channel counts: the exported graph is cut, trained and saved in its place")
+        request = replace(request, model=network_of(request.model, graph))
+    importance = _importance(request, graph, method)
+    if method.importance == "bn-taylor":
+        _tell_fallback(request, graph, console)
+    ranking = rank(request.model, graph, importance)
+    return Line(
+        request=request,
+        console=console,
+        method=method,
+        settings=settings,
+        graph=graph,
+        ranking=ranking,
+        folder=folder,
+        importance=importance,
+        source=request.model,
+    )
+
+
+def _traced(request: PruneRequest, method: Method, console: Reporter) -> ChannelGraph:
+    """The channel graph; a network of which nothing can be cut is refused.
+
+    Raises:
+        NothingToPruneError: naming the reasons, or the bounds that leave every group whole.
+    """
     console.stage(f"trace {_model_name(request)}")
     graph = trace(
         request.model,
@@ -73,27 +103,7 @@ def begin(request: PruneRequest, console: Reporter) -> Line:
     if method.depth:
         console.say(f"{len(graph.removable)} of {len(graph.branches)} residual branches can be removed as a whole")
     console.say(f"{len(graph.prunable)} of {len(graph.groups)} channel groups can be cut, {dense_macs / 1e9:.3f} GMACs")
-    folder = RunFolder.open(request.out, _config(request, method), resume=request.resume)
-    folder.store("environment", environment)
-    folder.store("graph", graph_summary(graph))
-    if graph.program is not None:
-        console.say("its code holds channel counts: the exported graph is cut, trained and saved in its place")
-        request = replace(request, model=network_of(request.model, graph))
-    importance = _importance(request, graph, method)
-    if method.importance == "bn-taylor":
-        _tell_fallback(request, graph, console)
-    ranking = rank(request.model, graph, importance)
-    return Line(
-        request=request,
-        console=console,
-        method=method,
-        settings=settings,
-        graph=graph,
-        ranking=ranking,
-        folder=folder,
-        importance=importance,
-        source=request.model,
-    )
+    return graph
 
 
 def _importance(request: PruneRequest, graph: ChannelGraph, method: Method) -> Importance:

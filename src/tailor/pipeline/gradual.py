@@ -22,7 +22,7 @@ from tailor.records import GradualRecord
 from tailor.search import KnapsackConfig
 from tailor.search.knapsack import knapsack_step, narrowed
 from tailor.spec import KeepPlan, Widths
-from tailor.training import train_gradually, training_device
+from tailor.training import PruningSchedule, train_gradually, training_device
 
 __all__ = ["pruned_while_training"]
 
@@ -133,26 +133,25 @@ def _train(
     request, started = line.request, time.perf_counter()
     if request.data is None:
         raise DataError(f"{line.method.name} prunes while the network trains, which needs data", value=line.method.name)
-    iterations = (search.steps + gradual.settling) * gradual.interval
-    line.console.stage(f"prune while training: {iterations} iterations, {search.steps} steps")
+    schedule = PruningSchedule(
+        saliency=line.method.importance, steps=search.steps, interval=gradual.interval, soft=gradual.soft,
+        settling=gradual.settling,
+    )
+    line.console.stage(f"prune while training: {schedule.iterations} iterations, {search.steps} steps")
     chooser = _Chooser(line, latency, candidates, limit_ns, search, soft=gradual.soft)
     kept = train_gradually(
         source,
         line.graph,
         request.data,
         replace(request.recipe, learning_rate=gradual.learning_rate, seed=request.seed),
-        saliency=line.method.importance,
-        steps=search.steps,
-        interval=gradual.interval,
-        choose=chooser,
-        soft=gradual.soft,
-        settling=gradual.settling,
+        schedule,
+        chooser,
         device=training_device(),
         progress=line.console.progress,
     )
     scores = {group: tuple(map(float, own)) for group, own in chooser.scores.items()}
     return GradualRecord(
-        kept=kept.kept, scores=scores, iterations=iterations, seconds=time.perf_counter() - started
+        kept=kept.kept, scores=scores, iterations=schedule.iterations, seconds=time.perf_counter() - started
     )
 
 

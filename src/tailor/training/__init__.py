@@ -3,7 +3,7 @@
 from tailor.training.data import Data
 from tailor.training.evaluate import accuracy
 from tailor.training.evaluator import AccuracyEvaluator
-from tailor.training.gradual import train_gradually
+from tailor.training.gradual import PruningSchedule, train_gradually
 from tailor.training.loop import train
 from tailor.training.precision import training_device
 from tailor.training.recalibrate import recalibrate
@@ -14,6 +14,7 @@ __all__ = [
     "RECIPES",
     "AccuracyEvaluator",
     "Data",
+    "PruningSchedule",
     "Recipe",
     "accuracy",
     "load_data",
