@@ -21,6 +21,7 @@ from tailor.spec import Widths
 __all__ = ["anchored", "ground_of"]
 
 STRUCTURES = 4  # measured in one session; their median counts
+_DRAWS = 20  # where widths are few, draws are often the same
 
 
 def anchored(
@@ -73,4 +74,5 @@ def _at_limit(line: Line, space: SearchSpace, latency: AnchoredLatency) -> list[
     if isinstance(strategy, Once):
         return strategy.first(STRUCTURES)
     rng = np.random.default_rng(line.request.seed)
-    return list(dict.fromkeys(space.drawn_at_limit(rng) for _ in range(STRUCTURES)))
+    distinct = dict.fromkeys(space.drawn_at_limit(rng) for _ in range(_DRAWS))
+    return list(distinct)[:STRUCTURES]
