@@ -26,9 +26,9 @@ from tailor.errors import (
 )
 from tailor.latency.profile import Profile
 from tailor.pipeline import PruneRequest, PruneResult, prune
-from tailor.records import Budget, Outcome, RunConfig, Verdict
+from tailor.records import Anchor, Budget, Outcome, RunConfig, Verdict
 from tailor.serialize import read_record
-from tailor.spec import Target
+from tailor.spec import Target, Widths
 from tailor.training import Recipe, load_data, recipe_named
 from tiny_net import make, rigid
 
@@ -65,6 +65,15 @@ def test_a_run_leaves_everything_that_explains_it(finished: PruneResult) -> None
     assert {f"{name}.json" for name in expected} <= names
     assert {"trials.jsonl", "model.safetensors", "report.html", "report.md"} <= names
     assert len((finished.out / "trials.jsonl").read_text().splitlines()) == 1 + 2 * 4
+
+
+def test_the_search_saw_predictions_put_right_at_the_limit(finished: PruneResult) -> None:
+    anchor = read_record(finished.out / "anchor.json", Anchor)
+    plain = read_record(finished.out / "profile.json", Profile).latency
+    assert anchor.factor != 1.0
+    for line in (finished.out / "trials.jsonl").read_text().splitlines()[1:]:
+        trial = json.loads(line)
+        assert trial["latency"]["ns"] == round(anchor.factor * plain.predict(Widths(trial["widths"])).ns)
 
 
 def test_the_result_is_smaller_and_says_so(finished: PruneResult) -> None:

@@ -83,14 +83,14 @@ def solved_by(config: SearchConfig, solver: str) -> SearchConfig:
     return replace(config, solver=solver)
 
 
-def units(widths: Mapping[str, int]) -> float:
+def _units(widths: Mapping[str, int]) -> float:
     """Units of all groups: a channel of a stream counts once, however many layers it runs through."""
     return float(sum(widths.values()))
 
 
 def _greedy(config: GreedyConfig, space: SearchSpace, ground: Ground, seed: int) -> Strategy:
     counts = Counts(ground.graph)
-    prices: Mapping[str, Callable[[Widths], float]] = {"units": units, "macs": counts.macs}
+    prices: Mapping[str, Callable[[Widths], float]] = {"units": _units, "macs": counts.macs}
     return Greedy(space, ground.values, prices[config.price], config)
 
 

@@ -121,6 +121,7 @@ class _Trainer:
 
 
 def _observed(accumulator: TaylorAccumulator, step: int, recipe: Recipe) -> Mapping[str, Scores]:
+    """The saliencies of an interval, unless none of its gradients was finite."""
     if not accumulator.iterations:
         raise TrainingError(
             f"no gradient of step {step} was a number; lower the learning rate {recipe.learning_rate}",
