@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
-from tailor import persist
-from tailor.channels import cut
 from tailor.database import Database
 from tailor.engines import open_device
 from tailor.errors import BudgetUnreachableError, InvalidBudgetError, RunFolderError
-from tailor.finalists import CandidateTimer, Finalist, choose, lost_to_noise
+from tailor.finalists import CandidateTimer, choose, lost_to_noise
 from tailor.importance import KeptImportance
 from tailor.latency.anchored import AnchoredLatency
 from tailor.latency.profile import Profile, regrounded
 from tailor.methods import candidate_widths, strategy_of
-from tailor.pipeline.anchoring import anchored, ground_of
-from tailor.pipeline.finishing import judge
+from tailor.pipeline.anchoring import TRIALS, anchored, corrected_by, ground_of
+from tailor.pipeline.confirming import Confirmed, confirmed
 from tailor.pipeline.gradual import pruned_while_training
 from tailor.pipeline.request import Line
 from tailor.pipeline.without_data import KEPT
 from tailor.profiling import profile
 from tailor.protocols import Evaluator, LatencyModel
-from tailor.records import Outcome, SearchSummary, TimingSettings, Trial, WidthsRecord
+from tailor.records import SearchSummary, TimingSettings, Trial, WidthsRecord
 from tailor.search import Journal, SearchProblem, SearchResult, run_search
 from tailor.spec import KeepPlan, Widths
 from tailor.training import AccuracyEvaluator, training_device
@@ -33,7 +29,6 @@ __all__ = ["profiled_on", "search_widths", "searched"]
 
 LARGEST_MARGIN = 0.02  # what two copies of one network may differ by is kept away from the limit, up to this
 SCREENING_SECONDS = 15.0  # of timing to choose among structures
-FRESH_TRIES = 3  # finalists that a fresh process may refuse before the run goes on with the fastest of them
 
 
 def profiled_on(line: Line) -> Profile:
@@ -93,27 +88,46 @@ def searched(line: Line, profiled: Profile) -> tuple[Line, KeepPlan]:
     latency = anchored(line, profiled, timer, candidates, aim)
     line, candidates = pruned_while_training(line, latency, candidates, within_reach(aim, latency, candidates))
     timer = _timer(line, dense_ns)
-    result = search_widths(line, latency, timer, candidates, aim)
-    require_scored(result, aim)
-    line.console.stage("measure the finalists")
-    finalists = choose(result.trials, timer, dense_ns, aim)
-    keep, winner = _confirmed(line, finalists)
-    if (notice := lost_to_noise(finalists, winner, aim / dense_ns)) is not None:
-        line.console.warn(notice)
-    line.folder.store("widths", WidthsRecord(dense=line.graph.dense_widths, pruned=keep.widths))
-    best_ns = round(winner.ratio.value * dense_ns)
+    result, end = _search(line, latency, timer, candidates, profiled, aim)
+    line.folder.store("widths", WidthsRecord(dense=line.graph.dense_widths, pruned=end.keep.widths))
     line.folder.store(
         "search",
         SearchSummary(
             structures=len(result.trials),
             seconds=result.seconds,
-            best=winner.trial.number,
+            best=end.winner.trial.number,
             limit_ns=limit,
-            best_measured_ns=best_ns,
+            best_measured_ns=round(end.winner.ratio.value * dense_ns),
         ),
     )
-    line.folder.store("keep", keep)  # last: it says that the search is over
-    return line, keep
+    line.folder.store("keep", end.keep)  # last: it says that the search is over
+    return line, end.keep
+
+
+def _search(
+    line: Line,
+    latency: AnchoredLatency,
+    timer: CandidateTimer,
+    candidates: Mapping[str, tuple[int, ...]],
+    profiled: Profile,
+    aim: int,
+) -> tuple[SearchResult, Confirmed]:
+    """Search and confirm; where a fresh process confirms nothing, put predictions right by that and search again."""
+    while True:
+        result = search_widths(line, latency, timer, candidates, aim)
+        require_scored(result, aim)
+        line.console.stage("measure the finalists")
+        finalists = choose(result.trials, timer, profiled.dense_ns, aim)
+        end = confirmed(line, finalists)
+        corrected = None if end.passed else corrected_by(line, profiled, end.refused, aim)
+        if corrected is None:
+            break
+        latency = corrected
+    if not end.passed:
+        line.console.warn("no structure was found within the budget; going on with the fastest one measured")
+    if (notice := lost_to_noise(finalists, end.winner, aim / profiled.dense_ns)) is not None:
+        line.console.warn(notice)
+    return result, end
 
 
 def _timer(line: Line, dense_ns: int) -> CandidateTimer:
@@ -180,7 +194,7 @@ def search_widths(
     line.console.stage(
         f"search with {method.name}: {strategy.planned} structures over {len(problem.space().free)} groups"
     )
-    journal = Journal(line.folder.path / "trials.jsonl")
+    journal = Journal(line.folder.path / TRIALS)
 
     def progress(done: int, planned: int, best: Trial | None) -> None:
         score = "" if best is None or best.score is None else f", best {best.score:.1%}"
@@ -232,21 +246,3 @@ def within_reach(limit: int, latency: LatencyModel, candidates: Mapping[str, tup
     """The limit, or what the narrowest network is predicted to take: that one was measured to keep the budget."""
     narrowest = Widths({group: widths[0] for group, widths in candidates.items()})
     return max(limit, latency.predict(narrowest).ns)
-
-
-def _confirmed(line: Line, finalists: Sequence[Finalist]) -> tuple[KeepPlan, Finalist]:
-    """The first finalist that a fresh process finds within the budget, else the fastest that it saw."""
-    refused: list[tuple[float, KeepPlan, Finalist]] = []
-    for finalist in finalists[:FRESH_TRIES]:
-        keep = line.ranking.keep(Widths(finalist.trial.widths))
-        small = cut(line.source, line.graph, keep)
-        with tempfile.TemporaryDirectory() as place:
-            persist.save(small, Path(place))
-            verdict = judge(line, small, Path(place), data=None)
-        line.console.say(f"structure {finalist.trial.number}: {verdict.outcome.value}, {verdict.reason}")
-        if verdict.outcome is Outcome.PASS:
-            return keep, finalist
-        refused.append((verdict.ratio.value, keep, finalist))
-    _, keep, fastest = min(refused, key=lambda item: item[0])
-    line.console.warn("no structure was found within the budget; going on with the fastest one measured")
-    return keep, fastest

@@ -32,12 +32,14 @@ class Anchor:
     """What predictions near the limit have to be multiplied by, from so many structures measured there.
 
     `factor` is the median of measured over predicted latency, `spread` the largest relative distance of one structure's
-    ratio from it.
+    ratio from it. `search` is the search that it is for: before the first, structures are drawn to be measured; before
+    every other, those count that the search before ended with and a fresh process refused.
     """
 
     factor: float
     spread: float
     structures: int
+    search: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -190,7 +190,8 @@ def _search_facts(run: RunRecords, best: int) -> tuple[tuple[str, str], ...]:
         ("limit", duration(summary.limit_ns)),
     ]
     if (anchor := run.anchor) is not None:
-        known = f"{anchor.structures} structures measured at the limit, up to {percent(anchor.spread, 1)} from that"
+        which = "measured at the limit" if anchor.search == 1 else f"that search {anchor.search - 1} ended with in vain"
+        known = f"{anchor.structures} structures {which}, up to {percent(anchor.spread, 1)} from that"
         rows.append(("predictions times", f"{anchor.factor:.3f}, by {known}"))
     rows.append(("chosen", f"structure {best}"))
     winner = next((trial for trial in run.trials if trial.number == best), None)
