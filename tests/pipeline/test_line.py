@@ -30,7 +30,7 @@ from tailor.latency.profile import Profile
 from tailor.methods import METHODS, candidate_widths
 from tailor.pipeline import PruneRequest, PruneResult, prune
 from tailor.pipeline.searching import LARGEST_MARGIN, within_reach
-from tailor.records import Anchor, Budget, Outcome, RunConfig, Verdict
+from tailor.records import Anchor, Budget, Outcome, RunConfig, SearchSummary, Verdict, WidthsRecord
 from tailor.search import SearchSpace
 from tailor.serialize import read_record
 from tailor.spec import Target, Widths
@@ -197,43 +197,55 @@ def test_bounds_that_leave_nothing_to_cut_say_so(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def command(out: Path) -> list[str]:
+def trials_in(folder: Path) -> list[str]:
+    """The journal's whole lines after its first."""
+    file = folder / "trials.jsonl"
+    return file.read_text().split("\n")[1:-1] if file.exists() else []
+
+
+def begun(out: Path, database: Path) -> subprocess.Popen[bytes]:
     net = Path(__file__).parent.parent / "tiny_net.py"
     sizes = "--cycles 6 --population 8 --networks 12"  # among all widths, however many steps the machine's stairs have
     options = f"--data digits --budget 75% --method metapruning-evolution {sizes} --recipe none --resume"
-    return [sys.executable, "-m", "tailor", "prune", f"{net}:make", *options.split(), "--out", str(out)]
+    command = [sys.executable, "-m", "tailor", "prune", f"{net}:make", *options.split(), "--out", str(out)]
+    environment = {**os.environ, "TAILOR_DATABASE": str(database)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def trials_in(folder: Path) -> list[str]:
-    file = folder / "trials.jsonl"
-    return file.read_text().splitlines()[1:] if file.exists() else []
+def trials_until(count: int, running: subprocess.Popen[bytes], folder: Path) -> list[str]:
+    """What is in the journal as soon as it holds so many trials: what is measured later may have it begun anew."""
+    deadline = time.monotonic() + 240
+    while len(trials_in(folder)) < count and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return trials_in(folder)
 
 
 @pytest.mark.timeout(720)  # three runs, whose timing sessions last longer the noisier the machine is
-def test_a_search_killed_in_the_middle_ends_with_the_widths_of_an_uninterrupted_one(tmp_path: Path) -> None:
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    environment = {**os.environ, "TAILOR_DATABASE": str(tmp_path / "measurements.sqlite")}
-    running = subprocess.Popen(command(killed), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 240
-    while len(trials_in(killed)) < 12 and running.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    running.send_signal(signal.SIGKILL)
-    running.communicate()
+def test_a_search_killed_in_the_middle_goes_on_like_an_uninterrupted_one(tmp_path: Path) -> None:
+    killed, whole, database = tmp_path / "killed", tmp_path / "whole", tmp_path / "measurements.sqlite"
+    with begun(killed, database) as running:
+        trials_until(12, running, killed)
+        running.send_signal(signal.SIGKILL)
     interrupted = trials_in(killed)
     assert 12 <= len(interrupted) < 48, "the kill must fall into the search"
     whole.mkdir()
     for name in ("config", "environment", "graph", "profile", "anchor"):  # the same predictions for both
         shutil.copy(killed / f"{name}.json", whole / f"{name}.json")
-    for folder in (whole, killed):
-        subprocess.run(command(folder), env=environment, capture_output=True, check=False, timeout=240)
+    with begun(whole, database) as running:
+        uninterrupted = trials_until(48, running, whole)
+        running.send_signal(signal.SIGKILL)
+    with begun(killed, database) as running:
+        resumed = trials_until(48, running, killed)
 
-    def told(folder: Path) -> list[object]:
-        trials = [json.loads(line) for line in trials_in(folder)]
-        return [(t["number"], t["origin"], t["widths"], t["latency"], t["score"]) for t in trials]
+    def told(trials: list[str]) -> list[object]:
+        each = [json.loads(line) for line in trials]
+        return [(t["number"], t["origin"], t["widths"], t["latency"], t["score"]) for t in each]
 
-    assert told(killed) == told(whole)
-    assert trials_in(killed)[: len(interrupted) - 1] == interrupted[:-1]  # replayed, not evaluated again
-    assert (killed / "widths.json").read_text() == (whole / "widths.json").read_text()
+    assert len(uninterrupted) == 48
+    assert told(resumed) == told(uninterrupted)
+    assert resumed[: len(interrupted)] == interrupted  # replayed, not evaluated again
+    best = read_record(killed / "search.json", SearchSummary).best
+    assert read_record(killed / "widths.json", WidthsRecord).pruned == json.loads(trials_in(killed)[best])["widths"]
     assert read_record(killed / "verdict.json", Verdict).equivalent
 
 

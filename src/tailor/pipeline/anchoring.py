@@ -24,6 +24,9 @@ TRIALS = "trials.jsonl"  # the search's journal in the run folder
 SEARCHES = 3  # that may end without a structure within the budget before the run goes on with the fastest one
 
 STRUCTURES = 4  # measured in one session; their median counts
+ROUNDS = 3  # of such sessions: a correction moves the limit to other structures, whose error may be another
+_CLOSE = 0.01  # a correction by less than this moves it to hardly any
+_SLOPES = (0.5, 2.0)  # of measured over predicted latency from round to round: what is beyond is a jump or noise
 _DRAWS = 20  # where widths are few, draws are often the same
 
 
@@ -41,7 +44,7 @@ def anchored(
         line.folder.store("anchor", anchor)
         line.console.say(
             f"predictions near the limit are put right by {anchor.factor - 1:+.1%} "
-            f"({anchor.structures} structures measured, up to {anchor.spread:.1%} from that)"
+            f"({anchor.structures} structures measured there, up to {anchor.spread:.1%} from that)"
         )
     return AnchoredLatency(profiled.latency, anchor.factor)
 
@@ -65,7 +68,8 @@ def corrected_by(
     ]
     if not taken:
         return None
-    found = _anchor([anchor.factor * each for each in taken], search=anchor.search + 1)
+    ratios = [anchor.factor * each for each in taken]
+    found = _anchor(statistics.median(ratios), ratios, search=anchor.search + 1)
     (line.folder.path / TRIALS).unlink()  # first: a run that is stopped here searches as before
     line.folder.store("anchor", found)
     line.console.warn(
@@ -86,21 +90,47 @@ def ground_of(line: Line, latency: AnchoredLatency, candidates: Mapping[str, tup
 def _measured(
     line: Line, profiled: Profile, timer: CandidateTimer, candidates: Mapping[str, tuple[int, ...]], limit_ns: int
 ) -> Anchor:
-    plain = AnchoredLatency(profiled.latency, 1.0)
-    space = SearchSpace(candidates, plain, limit_ns)
-    structures = _at_limit(line, space, plain)
-    ratios = timer.ratios(structures)
-    factors = [
-        ratio.value * profiled.dense_ns / space.latency_ns(widths)
-        for widths, ratio in zip(structures, ratios, strict=True)
-    ]
-    return _anchor(factors, search=1)
+    """Measured at the limit as the model sees it, and again at the limit as corrected, until little is corrected."""
+    anchor = Anchor(factor=1.0, spread=0.0, structures=0)
+    known: dict[Widths, float] = {}
+    rounds: list[tuple[float, float]] = []
+    for _ in range(ROUNDS):
+        latency = AnchoredLatency(profiled.latency, anchor.factor)
+        structures = _at_limit(line, SearchSpace(candidates, latency, limit_ns), latency)
+        new = [widths for widths in structures if widths not in known]
+        if not new:
+            break
+        for widths, took in zip(new, timer.ratios(new), strict=True):
+            known[widths] = took.value * profiled.dense_ns / profiled.latency.predict(widths).ns
+        ratios = [known[widths] for widths in structures]
+        ratio = statistics.median(ratios)
+        told = statistics.median(profiled.latency.predict(widths).ns for widths in structures)
+        rounds.append((told, ratio * told))
+        before = anchor.factor
+        factor = _through(rounds, limit_ns) or ratio
+        anchor = _anchor(factor, ratios, search=1)
+        if abs(factor / before - 1) <= _CLOSE:
+            break
+    return anchor
 
 
-def _anchor(factors: Sequence[float], *, search: int) -> Anchor:
-    factor = statistics.median(factors)
-    spread = max(abs(each / factor - 1) for each in factors)
-    return Anchor(factor=factor, spread=spread, structures=len(factors), search=search)
+def _through(rounds: Sequence[tuple[float, float]], limit_ns: int) -> float | None:
+    """The factor by the line through the two rounds of (predicted, measured) nearest to the limit; None of one round.
+
+    A correction alone need not settle: where the error grows with the network it overshoots and comes back, where it
+    falls it creeps.
+    """
+    nearest = sorted(rounds, key=lambda each: abs(each[1] - limit_ns))[:2]
+    told, took = nearest[0]
+    if len(nearest) < 2 or nearest[1][0] == told:
+        return None
+    slope = (nearest[1][1] - took) / (nearest[1][0] - told)
+    return limit_ns / (told + (limit_ns - took) / min(max(slope, _SLOPES[0]), _SLOPES[1]))
+
+
+def _anchor(factor: float, ratios: Sequence[float], *, search: int) -> Anchor:
+    spread = max(abs(each / factor - 1) for each in ratios)
+    return Anchor(factor=factor, spread=spread, structures=len(ratios), search=search)
 
 
 def _at_limit(line: Line, space: SearchSpace, latency: AnchoredLatency) -> list[Widths]:

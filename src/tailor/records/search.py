@@ -31,9 +31,10 @@ class Estimate:
 class Anchor:
     """What predictions near the limit have to be multiplied by, from so many structures measured there.
 
-    `factor` is the median of measured over predicted latency, `spread` the largest relative distance of one structure's
-    ratio from it. `search` is the search that it is for: before the first, structures are drawn to be measured; before
-    every other, those count that the search before ended with and a fresh process refused.
+    `factor` is measured over predicted latency at the limit, `spread` the largest relative distance of one structure's
+    ratio from it, of the structures measured last. `search` is the search that it is for: before the first, structures
+    are drawn to be measured; before every other, those count that the search before ended with and a fresh process
+    refused.
     """
 
     factor: float
