@@ -18,8 +18,9 @@ from tailor.latency.profile import Profile
 from tailor.pipeline import confirming, searching
 from tailor.pipeline.anchoring import anchored, corrected_by
 from tailor.pipeline.begin import begin
+from tailor.pipeline.profiled import profiled_on
 from tailor.pipeline.request import Line
-from tailor.pipeline.searching import profiled_on, searched
+from tailor.pipeline.searching import searched
 from tailor.records import Anchor, Budget, Environment, Estimate, Interval, Outcome, Trial, Verdict
 from tailor.search import SearchSpace, UniformConfig
 from tailor.spec import Target, Widths

@@ -29,7 +29,8 @@ from tailor.latency.anchored import AnchoredLatency
 from tailor.latency.profile import Profile
 from tailor.methods import METHODS, candidate_widths
 from tailor.pipeline import PruneRequest, PruneResult, prune
-from tailor.pipeline.searching import LARGEST_MARGIN, within_reach
+from tailor.pipeline.reach import within_reach
+from tailor.pipeline.searching import LARGEST_MARGIN
 from tailor.records import Anchor, Budget, Outcome, RunConfig, SearchSummary, Verdict, WidthsRecord
 from tailor.search import SearchSpace
 from tailor.serialize import read_record

@@ -19,8 +19,10 @@ from tailor.latency.profile import Profile
 from tailor.methods import METHODS, candidate_widths
 from tailor.pipeline.begin import begin
 from tailor.pipeline.gradual import pruned_while_training
+from tailor.pipeline.profiled import profiled_on
+from tailor.pipeline.reach import within_reach
 from tailor.pipeline.request import Line, PruneRequest
-from tailor.pipeline.searching import profiled_on, search_widths, within_reach
+from tailor.pipeline.searching import search_widths
 from tailor.spec import Widths
 from tailor.timing import settings_named
 

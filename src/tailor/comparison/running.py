@@ -15,7 +15,7 @@ from tailor.latency.profile import Profile
 from tailor.methods import Method, method_named
 from tailor.pipeline import PruneRequest, PruneResult, prune
 from tailor.pipeline.begin import begin
-from tailor.pipeline.searching import profiled_on
+from tailor.pipeline.profiled import profiled_on
 from tailor.records import Budget, GradualRecord, SearchSummary
 from tailor.serialize import read_record, write_record
 

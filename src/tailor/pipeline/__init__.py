@@ -5,9 +5,10 @@ from __future__ import annotations
 from tailor.console import Reporter
 from tailor.pipeline.begin import begin
 from tailor.pipeline.finishing import reductions_of, refined, verified
+from tailor.pipeline.profiled import profiled_on
 from tailor.pipeline.reach import check_reach
 from tailor.pipeline.request import PruneRequest, PruneResult
-from tailor.pipeline.searching import profiled_on, searched
+from tailor.pipeline.searching import searched
 from tailor.report import write_report
 
 __all__ = ["PruneRequest", "PruneResult", "prune"]

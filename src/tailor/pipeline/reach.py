@@ -1,19 +1,24 @@
-"""What narrowing can gain at all, measured before the profile: a flat target is told in seconds, not after an hour."""
+"""What narrowing can gain at all, before the profile and once more before the search: told in seconds, not in hours."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from tailor.engines import open_device
 from tailor.engines.subjects import network_subject
 from tailor.errors import BudgetUnreachableError
+from tailor.finalists import CandidateTimer
 from tailor.latency.profile import Profile
 from tailor.measuring.diagnosis import FLAT, diagnose
 from tailor.measuring.workload import unequal_work
 from tailor.methods import narrowest_widths
 from tailor.pipeline.request import Line
 from tailor.profiling import build_widths
+from tailor.protocols import LatencyModel
+from tailor.spec import Widths
 from tailor.timing import settings_named
 
-__all__ = ["check_reach"]
+__all__ = ["check_reach", "check_reachable", "within_reach"]
 
 
 def check_reach(line: Line) -> None:
@@ -55,3 +60,34 @@ def check_reach(line: Line) -> None:
             f"budget {request.budget.text} cannot be reached with {line.method.name}: {'; '.join(found.sentences)}",
             value=found.narrowest.value,
         )
+
+
+def check_reachable(
+    line: Line, timer: CandidateTimer, candidates: Mapping[str, tuple[int, ...]], dense_ns: int, limit: int
+) -> None:
+    """Measure the narrowest network before the search, and say what is asked and what there is.
+
+    Raises:
+        BudgetUnreachableError: even the narrowest network is over the budget, as measured.
+    """
+    narrowest = Widths({group: widths[0] for group, widths in candidates.items()})
+    ratio = timer.ratios([narrowest])[0]
+    smallest = ratio.value * dense_ns
+    line.console.say(
+        f"dense {dense_ns / 1e6:.3f} ms (100 %), asked {limit / 1e6:.3f} ms ({limit / dense_ns:.1%}), "
+        f"fastest possible {smallest / 1e6:.3f} ms ({ratio.value:.1%})"
+    )
+    if ratio.low > limit / dense_ns:
+        free = "" if line.method.residual == "free" else " or free the residual streams with --residual free"
+        raise BudgetUnreachableError(
+            f"budget {line.request.budget.text} ({limit / 1e6:.3f} ms) cannot be reached: the fastest network that "
+            f"{line.method.name} may build measures {smallest / 1e6:.3f} ms, {ratio.value:.1%} of dense; "
+            f"ask for more time{free}",
+            value=round(smallest),
+        )
+
+
+def within_reach(limit: int, latency: LatencyModel, candidates: Mapping[str, tuple[int, ...]]) -> int:
+    """The limit, or what the narrowest network is predicted to take: that one was measured to keep the budget."""
+    narrowest = Widths({group: widths[0] for group, widths in candidates.items()})
+    return max(limit, latency.predict(narrowest).ns)

@@ -1,69 +1,33 @@
-"""The middle stages: profile the device, search the widths, and let a fresh process confirm the winner."""
+"""The stage that searches the widths: with predictions put right, until a fresh process confirms a winner."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tailor.database import Database
 from tailor.engines import open_device
-from tailor.errors import BudgetUnreachableError, InvalidBudgetError, RunFolderError
+from tailor.errors import BudgetUnreachableError, InvalidBudgetError
 from tailor.finalists import CandidateTimer, choose, lost_to_noise
 from tailor.importance import KeptImportance
 from tailor.latency.anchored import AnchoredLatency
-from tailor.latency.profile import Profile, regrounded
+from tailor.latency.profile import Profile
 from tailor.methods import candidate_widths, strategy_of
 from tailor.pipeline.anchoring import TRIALS, anchored, corrected_by, ground_of
 from tailor.pipeline.confirming import Confirmed, confirmed
 from tailor.pipeline.gradual import pruned_while_training
+from tailor.pipeline.reach import check_reachable, within_reach
 from tailor.pipeline.request import Line
 from tailor.pipeline.without_data import KEPT
-from tailor.profiling import profile
-from tailor.protocols import Evaluator, LatencyModel
+from tailor.protocols import Evaluator
 from tailor.records import SearchSummary, TimingSettings, Trial, WidthsRecord
 from tailor.search import Journal, SearchProblem, SearchResult, run_search
-from tailor.spec import KeepPlan, Widths
+from tailor.spec import KeepPlan
 from tailor.training import AccuracyEvaluator, training_device
 
-__all__ = ["profiled_on", "search_widths", "searched"]
+__all__ = ["search_widths", "searched"]
 
 LARGEST_MARGIN = 0.02  # what two copies of one network may differ by is kept away from the limit, up to this
 SCREENING_SECONDS = 15.0  # of timing to choose among structures
-
-
-def profiled_on(line: Line) -> Profile:
-    """Staircases, candidates and the latency model; measured in this environment, or stored by this run."""
-    request = line.request
-    stored = line.folder.stored("profile", Profile) or request.profile
-    if stored is not None:
-        here = open_device(request.target).environment()
-        if stored.environment.key != here.key:
-            message = f"{request.out} was profiled in another environment; latencies do not carry over, use a new --out"
-            raise RunFolderError(message, value=stored.environment.key)
-        line.console.say("profile: measured before")
-        stored = regrounded(stored, line.graph.layers)
-        line.folder.store("profile", stored)
-        return stored
-    line.console.stage(f"profile on {request.target}")
-    profiled = profile(
-        request.model,
-        line.graph,
-        request.example_inputs,
-        request.target,
-        database=Database(request.database),
-        settings=line.settings,
-        networks=request.networks,
-        seed=request.seed,
-        progress=line.console.progress,
-        tell=line.console.say,
-    )
-    line.folder.store("profile", profiled)
-    error = profiled.error
-    line.console.say(
-        f"dense {profiled.dense.value / 1e6:.3f} ms, A/A resolution {profiled.resolution:.1%}; predictions of unseen "
-        f"networks are off by {error.mean:.1%} on average, {error.worst:.1%} at worst"
-    )
-    return profiled
 
 
 def searched(line: Line, profiled: Profile) -> tuple[Line, KeepPlan]:
@@ -83,7 +47,7 @@ def searched(line: Line, profiled: Profile) -> tuple[Line, KeepPlan]:
         line.console.say("widths: taken from the run folder")
         return line, stored
     timer = _timer(line, dense_ns)
-    _check_reachable(line, timer, candidates, dense_ns, limit)
+    check_reachable(line, timer, candidates, dense_ns, limit)
     aim = round(limit * (1 - min(profiled.resolution, LARGEST_MARGIN)))
     latency = anchored(line, profiled, timer, candidates, aim)
     line, candidates = pruned_while_training(line, latency, candidates, within_reach(aim, latency, candidates))
@@ -148,31 +112,6 @@ def _screening(settings: TimingSettings) -> TimingSettings:
     if settings.fixed_warmup is not None:
         return settings
     return replace(settings, max_seconds=min(settings.max_seconds, SCREENING_SECONDS))
-
-
-def _check_reachable(
-    line: Line, timer: CandidateTimer, candidates: Mapping[str, tuple[int, ...]], dense_ns: int, limit: int
-) -> None:
-    """Measure the narrowest network before the search, and say what is asked and what there is.
-
-    Raises:
-        BudgetUnreachableError: even the narrowest network is over the budget, as measured.
-    """
-    narrowest = Widths({group: widths[0] for group, widths in candidates.items()})
-    ratio = timer.ratios([narrowest])[0]
-    smallest = ratio.value * dense_ns
-    line.console.say(
-        f"dense {dense_ns / 1e6:.3f} ms (100 %), asked {limit / 1e6:.3f} ms ({limit / dense_ns:.1%}), "
-        f"fastest possible {smallest / 1e6:.3f} ms ({ratio.value:.1%})"
-    )
-    if ratio.low > limit / dense_ns:
-        free = "" if line.method.residual == "free" else " or free the residual streams with --residual free"
-        raise BudgetUnreachableError(
-            f"budget {line.request.budget.text} ({limit / 1e6:.3f} ms) cannot be reached: the fastest network that "
-            f"{line.method.name} may build measures {smallest / 1e6:.3f} ms, {ratio.value:.1%} of dense; "
-            f"ask for more time{free}",
-            value=round(smallest),
-        )
 
 
 def search_widths(
@@ -240,9 +179,3 @@ def require_scored(result: SearchResult, limit: int) -> None:
             f"{fastest.latency.ns / 1e6:.3f} ms ({fastest.latency.source}); ask for more time or search longer",
             value=fastest.latency.ns,
         )
-
-
-def within_reach(limit: int, latency: LatencyModel, candidates: Mapping[str, tuple[int, ...]]) -> int:
-    """The limit, or what the narrowest network is predicted to take: that one was measured to keep the budget."""
-    narrowest = Widths({group: widths[0] for group, widths in candidates.items()})
-    return max(limit, latency.predict(narrowest).ns)
