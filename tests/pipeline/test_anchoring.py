@@ -197,7 +197,7 @@ def test_what_was_not_refused_for_its_latency_teaches_nothing(tmp_path: Path, pr
     )
     slow = Interval(value=0.8, low=0.79, high=0.81)
     finalist = Finalist(trial, slow)
-    too_slow = replace(PASSED, outcome=Outcome.FAIL, ratio=slow, dense=profiled.dense, limit_ns=aim)
+    too_slow = replace(PASSED, outcome=Outcome.FAIL, ratio=slow)
     unequal = replace(too_slow, ratio=replace(slow, high=0.7), equivalent=False)
     assert corrected_by(line, profiled, [(finalist, unequal)], aim) is None
     measured = replace(line, method=replace(line.method, latency="measured"))
@@ -206,4 +206,9 @@ def test_what_was_not_refused_for_its_latency_teaches_nothing(tmp_path: Path, pr
     found = corrected_by(line, profiled, [(finalist, too_slow)], aim)
     assert found is not None
     assert found.factor == pytest.approx(0.81 / 0.75, rel=1e-4)
+    in_time = replace(too_slow, budget=Budget.parse("2ms"), limit_ns=2_000_000, pruned=replace(slow, high=2.2e6))
+    (line.folder.path / "trials.jsonl").touch()
+    later = corrected_by(line, profiled, [(finalist, in_time)], aim)  # a time is held against the latency itself
+    assert later is not None
+    assert later.factor == pytest.approx(1.1 * found.factor, rel=1e-4)
     assert not (line.folder.path / "trials.jsonl").exists()

@@ -61,14 +61,13 @@ def corrected_by(
     anchor = line.folder.stored("anchor", Anchor)
     if anchor is None or anchor.search >= SEARCHES or line.method.latency == "measured":
         return None
-    taken = [
-        (verdict.ratio.high * verdict.dense.value / verdict.limit_ns) * aim_ns / finalist.trial.latency.ns
+    ratios = [
+        anchor.factor * verdict.budget_taken * aim_ns / finalist.trial.latency.ns
         for finalist, verdict in refused
-        if verdict.ratio.high * verdict.dense.value > verdict.limit_ns
+        if verdict.budget_taken > 1
     ]
-    if not taken:
+    if not ratios:
         return None
-    ratios = [anchor.factor * each for each in taken]
     found = _anchor(statistics.median(ratios), ratios, search=anchor.search + 1)
     (line.folder.path / TRIALS).unlink()  # first: a run that is stopped here searches as before
     line.folder.store("anchor", found)

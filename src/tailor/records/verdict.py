@@ -77,3 +77,10 @@ class Verdict:
     target: Target
     environment: Environment
     warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def budget_taken(self) -> float:
+        """The share of the budget that the interval's upper end takes; above 1 where the budget is not surely kept."""
+        if self.budget.share is not None:
+            return self.ratio.high / self.budget.share
+        return self.pruned.high / self.limit_ns
