@@ -37,11 +37,11 @@ def planted(model: PaddedChain, share: float, *, step: int = 4, seed: int = 0) -
     return SearchProblem(candidates=candidates, latency=model, evaluator=worth, limit_ns=limit, seed=0), worth
 
 
-def landed(share: float, steps: int, *, solver: str = "exact") -> float:
+def landed(share: float, steps: int, *, solver: str = "exact", fill: bool = False) -> float:
     """The share of the dense latency at which the first answer ends."""
     model = PaddedChain(10, 64)
     problem, worth = planted(model, share, step=1)
-    config = KnapsackConfig(steps=steps, solver=solver, structures=1)
+    config = KnapsackConfig(steps=steps, solver=solver, structures=1, fill=fill)
     widths = Knapsack(problem.space(), worth.values, model, config).ask()[0].widths
     return model.predict(widths).ns / model.predict(model.dense).ns
 
@@ -63,20 +63,43 @@ def test_one_step_overshoots_and_thirty_do_not() -> None:
     assert 0.52 <= landed(0.55, 30) <= 0.55
 
 
+@pytest.mark.parametrize("solver", ["exact", "heuristic"])
+@pytest.mark.parametrize("steps", [1, 10])
+def test_what_frozen_prices_left_is_given_back(steps: int, solver: str) -> None:
+    assert 0.545 <= landed(0.55, steps, solver=solver, fill=True) <= 0.55
+    model = PaddedChain(8, 64, block=8, constant_ns=2_000_000)
+    problem, worth = planted(model, 0.5, step=4)
+    space = problem.space()
+    short, full = (
+        Knapsack(space, worth.values, model, KnapsackConfig(steps=steps, solver=solver, structures=1, fill=fill))
+        for fill in (False, True)
+    )
+    before, after = short.ask()[0].widths, full.ask()[0].widths
+    assert all(after[group] >= width for group, width in before.items())
+    assert worth.score(after) > worth.score(before)
+    assert space.feasible(after)
+    for group, own in space.candidates.items():  # nothing more fits
+        for wider in own[own.index(after[group]) + 1 :][:1]:
+            assert not space.feasible(after.but({group: wider}))
+
+
 def test_the_exact_step_is_never_worse_than_the_heuristic_one_and_the_whole_optimum_than_both() -> None:
-    exact, heuristic, whole = [], [], []
+    exact, heuristic, given_back, whole = [], [], [], []
     for seed in range(12):
         model = PaddedChain(8, 64, block=16, constant_ns=100_000)
         problem, worth = planted(model, 0.5, step=8, seed=seed)
         space = problem.space()
-        for solver, found in (("exact", exact), ("heuristic", heuristic)):
-            config = KnapsackConfig(steps=10, solver=solver, structures=1)
+        asked = (("exact", False, exact), ("heuristic", False, heuristic), ("exact", True, given_back))
+        for solver, fill, found in asked:
+            config = KnapsackConfig(steps=10, solver=solver, structures=1, fill=fill)
             found.append(worth.score(Knapsack(space, worth.values, model, config).ask()[0].widths))
         best = Optimum(space, worth.values, model, OptimumConfig(structures=1)).ask()[0].widths
         whole.append(worth.score(best))
     assert np.mean(exact) >= np.mean(heuristic), (exact, heuristic)
     assert np.all(np.array(whole) >= np.array(exact) - 1e-9), (whole, exact)
+    assert np.all(np.array(whole) >= np.array(given_back) - 1e-9), (whole, given_back)
     assert np.mean(whole) > 1.005 * np.mean(exact)  # what frozen prices cost
+    assert np.mean(given_back) > np.mean(exact) + 0.5 * (np.mean(whole) - np.mean(exact)), (given_back, exact, whole)
 
 
 def test_frozen_prices_are_right_where_they_were_taken() -> None:

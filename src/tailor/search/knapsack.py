@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tailor.errors import BudgetUnreachableError, InvalidOptionError
 from tailor.latency.factors import Factors
 from tailor.latency.frozen import SIDES, FrozenModel, frozen_factors
+from tailor.search.filling import filled
 from tailor.search.ladder import check_ladder, rungs
 from tailor.search.once import Once
 from tailor.search.space import SearchSpace
@@ -29,7 +30,8 @@ class KnapsackConfig:
     `steps` limits fall geometrically from the dense latency, prices are re-calibrated to the widths of the step before
     (HALP: 30; one step overshoots, since narrower inputs make everything cheaper than its frozen price). `structures`
     further answers at limits that are each tighter by `step`, so that one of them keeps the budget as measured.
-    `side` says which channels of a layer its group's price follows (HALP: outputs; SMCP: inputs).
+    `side` says which channels of a layer its group's price follows (HALP: outputs; SMCP: inputs). `fill` widens every
+    answer by what frozen prices left unused: ours, since they overshoot by as much as they please.
     """
 
     steps: int = 30
@@ -37,6 +39,7 @@ class KnapsackConfig:
     structures: int = 8
     step: float = 0.01
     side: str = "outputs"
+    fill: bool = True
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -73,7 +76,12 @@ class Knapsack(Once):
 
     def _found(self) -> Iterator[Widths]:
         for limit in rungs(self._space.limit_ns, self._config.structures, self._config.step):
-            yield self._descended(limit)
+            widths = self._descended(limit)
+            yield self._filled(widths, limit) if self._config.fill else widths
+
+    def _filled(self, widths: Widths, limit_ns: float) -> Widths:
+        prices = frozen_factors(self._model, self._space.candidates, widths, side=self._config.side)
+        return filled(self._space, self._values, prices, widths, limit_ns)
 
     def _descended(self, limit_ns: float) -> Widths:
         """From the dense network down to the limit; widths never grow again."""
