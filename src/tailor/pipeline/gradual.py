@@ -8,28 +8,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 from torch import nn
 
 from tailor import persist
-from tailor.errors import BudgetUnreachableError, DataError
+from tailor.errors import DataError
 from tailor.importance import Observed, rank
 from tailor.latency.anchored import SummedLatency
-from tailor.latency.frozen import frozen_factors
 from tailor.methods import GradualConfig
 from tailor.pipeline.request import Line
 from tailor.records import GradualRecord
-from tailor.search import KnapsackConfig
-from tailor.search.knapsack import knapsack_step, narrowed
-from tailor.spec import KeepPlan, Widths
+from tailor.search import KnapsackConfig, StepChooser
 from tailor.training import PruningSchedule, train_gradually, training_device
 
 __all__ = ["pruned_while_training"]
 
 MASKED = "masked"  # the folder of the trained, masked network
 _LEAST = 1e-9  # of the largest saliency: what a kept unit without any is worth
-
-Scores = npt.NDArray[np.float64]
 
 
 def pruned_while_training(
@@ -61,66 +55,6 @@ def pruned_while_training(
     return replace(line, source=source.eval(), importance=importance, ranking=ranking, method=method), left
 
 
-class _Chooser:
-    """The knapsack of one step; limits fall geometrically from the dense latency."""
-
-    def __init__(
-        self,
-        line: Line,
-        latency: SummedLatency,
-        candidates: Mapping[str, tuple[int, ...]],
-        limit_ns: int,
-        search: KnapsackConfig,
-        *,
-        soft: bool,
-    ) -> None:
-        self._soft = soft
-        self._graph = line.graph
-        self._latency = latency
-        self._candidates = candidates
-        self._limit_ns = limit_ns
-        self._dense_ns = self._latency.predict(line.graph.dense_widths).ns
-        self._search = search
-        self.scores: Mapping[str, Scores] = {}
-
-    def __call__(self, step: int, scores: Mapping[str, Scores], kept: KeepPlan) -> KeepPlan:
-        """Keep the best units of every group, as many as the step's limit allows."""
-        self.scores = scores
-        whole = {group.name: tuple(range(group.width)) for group in self._graph.groups}
-        order = {group: self._best_first(group, units) for group, units in (whole if self._soft else kept.kept).items()}
-        values = {group: self._worth(group, units) for group, units in order.items()}
-        share = step / self._search.steps
-        widths = self._step(kept.widths, values, self._dense_ns ** (1 - share) * self._limit_ns**share)
-        while share == 1 and self._latency.predict(widths).ns > self._limit_ns:  # what the last prices were off
-            narrower = narrowed(self._candidates, values, self._latency, widths, self._limit_ns, self._search)
-            if narrower == widths:
-                break
-            widths = narrower
-        chosen = {group: tuple(sorted(units[: widths[group]])) for group, units in order.items()}
-        return KeepPlan(fingerprint=self._graph.fingerprint, kept=chosen)
-
-    def _best_first(self, group: str, units: tuple[int, ...]) -> list[int]:
-        own = self.scores.get(group)
-        return list(units) if own is None else sorted(units, key=lambda unit: (-own[unit], unit))
-
-    def _worth(self, group: str, units: list[int]) -> list[float]:
-        if group not in self.scores:
-            return [0.0] * len(self._candidates[group])
-        sums = np.concatenate([[0.0], np.cumsum(self.scores[group][units])])
-        return [float(sums[min(width, len(units))]) for width in self._candidates[group]]
-
-    def _step(self, widths: Widths, values: Mapping[str, list[float]], target_ns: float) -> Widths:
-        """Prices are taken at the present widths; soft masks may grow again."""
-        if self._soft:
-            factors = frozen_factors(self._latency, self._candidates, widths, side=self._search.side)
-            worth = {group: tuple(own) for group, own in values.items()}
-            try:
-                return knapsack_step(self._candidates, worth, factors, round(target_ns), solver=self._search.solver)
-            except BudgetUnreachableError:
-                return Widths({group: own[0] for group, own in self._candidates.items()})
-        return narrowed(self._candidates, values, self._latency, widths, target_ns, self._search)
-
-
 def _train(
     line: Line,
     latency: SummedLatency,
@@ -138,7 +72,7 @@ def _train(
         settling=gradual.settling,
     )
     line.console.stage(f"prune while training: {schedule.iterations} iterations, {search.steps} steps")
-    chooser = _Chooser(line, latency, candidates, limit_ns, search, soft=gradual.soft)
+    chooser = StepChooser(line.graph, latency, candidates, limit_ns, search, soft=gradual.soft)
     kept = train_gradually(
         source,
         line.graph,

@@ -13,6 +13,7 @@ from tailor.search.optimum import Optimum, OptimumConfig
 from tailor.search.problem import Progress, SearchProblem, SearchResult, run_search
 from tailor.search.random_search import RandomSearch, RandomSearchConfig
 from tailor.search.space import SearchSpace
+from tailor.search.step_chooser import StepChooser
 from tailor.search.uniform import Uniform, UniformConfig
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "SearchProblem",
     "SearchResult",
     "SearchSpace",
+    "StepChooser",
     "Uniform",
     "UniformConfig",
     "run_search",
