@@ -190,7 +190,7 @@ def test_searching_again_ends(tmp_path: Path, profiled: Profile, monkeypatch: py
 def test_what_was_not_refused_for_its_latency_teaches_nothing(tmp_path: Path, profiled: Profile) -> None:
     line, timer = line_of(tmp_path / "run", "uniform"), PlantedTimer(profiled, 1.0)
     aim = round(0.75 * profiled.dense_ns)
-    anchored(line, profiled, timer, every_second(line), aim)  # type: ignore[arg-type]
+    latency = anchored(line, profiled, timer, every_second(line), aim)  # type: ignore[arg-type]
     trial = Trial(
         number=0, cycle=0, origin="uniform", widths=line.graph.dense_widths, score=0.5, seconds=0.0,
         latency=Estimate(ns=aim, low_ns=aim, high_ns=aim),
@@ -199,16 +199,16 @@ def test_what_was_not_refused_for_its_latency_teaches_nothing(tmp_path: Path, pr
     finalist = Finalist(trial, slow)
     too_slow = replace(PASSED, outcome=Outcome.FAIL, ratio=slow)
     unequal = replace(too_slow, ratio=replace(slow, high=0.7), equivalent=False)
-    assert corrected_by(line, profiled, [(finalist, unequal)], aim) is None
+    assert corrected_by(line, latency, [(finalist, unequal)], aim) is None
     measured = replace(line, method=replace(line.method, latency="measured"))
-    assert corrected_by(measured, profiled, [(finalist, too_slow)], aim) is None
+    assert corrected_by(measured, latency, [(finalist, too_slow)], aim) is None
     (line.folder.path / "trials.jsonl").touch()
-    found = corrected_by(line, profiled, [(finalist, too_slow)], aim)
+    found = corrected_by(line, latency, [(finalist, too_slow)], aim)
     assert found is not None
     assert found.factor == pytest.approx(0.81 / 0.75, rel=1e-4)
     in_time = replace(too_slow, budget=Budget.parse("2ms"), limit_ns=2_000_000, pruned=replace(slow, high=2.2e6))
     (line.folder.path / "trials.jsonl").touch()
-    later = corrected_by(line, profiled, [(finalist, in_time)], aim)  # a time is held against the latency itself
+    later = corrected_by(line, latency, [(finalist, in_time)], aim)  # a time is held against the latency itself
     assert later is not None
     assert later.factor == pytest.approx(1.1 * found.factor, rel=1e-4)
     assert not (line.folder.path / "trials.jsonl").exists()

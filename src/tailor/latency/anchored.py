@@ -31,6 +31,10 @@ class AnchoredLatency:
         self._model = model
         self._factor = factor
 
+    def times(self, factor: float) -> AnchoredLatency:
+        """The same model, and all prices that it knows by now, times another factor."""
+        return AnchoredLatency(self._model, factor)
+
     @property
     def factor(self) -> float:
         """What every prediction is multiplied by."""

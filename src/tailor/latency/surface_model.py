@@ -85,6 +85,7 @@ class SurfaceLatency:
     def __init__(self, terms: SurfaceTerms) -> None:
         self.terms = terms
         self._known: list[dict[tuple[int, int], _Price]] = [{} for _ in terms.layers]
+        self._near: tuple[Widths, list[float]] | None = None  # solvers ask for thousands of prices around one network
 
     def predict(self, widths: Widths) -> Estimate:
         """Latency of the whole network; "extrapolated" below the narrowest widths that were measured."""
@@ -118,7 +119,7 @@ class SurfaceLatency:
 
     def layer_ns(self, index: int, in_channels: int, out_channels: int, around: Widths) -> float:
         """What the layer at this position adds in ns, the caches as full as the network `around` fills them."""
-        shares = _shares(self.megabytes(around))
+        shares = self._shares_near(around)
         price = self._price(index, in_channels, out_channels)
         fetched = (
             share * (ns + cost * price.megabytes)
@@ -129,6 +130,11 @@ class SurfaceLatency:
     def megabytes(self, widths: Widths) -> float:
         """The network's working set: weights and everything written."""
         return sum(x.megabytes(x.inputs.size(widths), x.outputs.size(widths)) for x in self.terms.layers)
+
+    def _shares_near(self, around: Widths) -> list[float]:
+        if self._near is None or self._near[0] is not around:
+            self._near = around, _shares(self.megabytes(around))
+        return self._near[1]
 
     def _price(self, index: int, in_channels: int, out_channels: int) -> _Price:
         known, sizes = self._known[index], (in_channels, out_channels)

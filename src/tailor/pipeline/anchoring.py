@@ -38,19 +38,20 @@ def anchored(
     A method that computes its answer is held against its own answers, one that tries many against structures drawn at
     the limit.
     """
+    plain = AnchoredLatency(profiled.latency, 1.0)
     anchor = line.folder.stored("anchor", Anchor)
     if anchor is None:
-        anchor = _measured(line, profiled, timer, candidates, limit_ns)
+        anchor = _measured(line, plain, timer, candidates, limit_ns, profiled.dense_ns)
         line.folder.store("anchor", anchor)
         line.console.say(
             f"predictions near the limit are put right by {anchor.factor - 1:+.1%} "
             f"({anchor.structures} structures measured there, up to {anchor.spread:.1%} from that)"
         )
-    return AnchoredLatency(profiled.latency, anchor.factor)
+    return plain.times(anchor.factor)
 
 
 def corrected_by(
-    line: Line, profiled: Profile, refused: Sequence[tuple[Finalist, Verdict]], aim_ns: int
+    line: Line, latency: AnchoredLatency, refused: Sequence[tuple[Finalist, Verdict]], aim_ns: int
 ) -> AnchoredLatency | None:
     """The model put right by the structures that a fresh process refused as too slow, for another search.
 
@@ -75,7 +76,7 @@ def corrected_by(
         f"nothing was confirmed within the budget; predictions are put right by {found.factor - 1:+.1%} now, and the "
         f"search begins anew ({found.search} of at most {SEARCHES})"
     )
-    return AnchoredLatency(profiled.latency, found.factor)
+    return latency.times(found.factor)
 
 
 def ground_of(line: Line, latency: AnchoredLatency, candidates: Mapping[str, tuple[int, ...]]) -> Ground:
@@ -87,23 +88,28 @@ def ground_of(line: Line, latency: AnchoredLatency, candidates: Mapping[str, tup
 
 
 def _measured(
-    line: Line, profiled: Profile, timer: CandidateTimer, candidates: Mapping[str, tuple[int, ...]], limit_ns: int
+    line: Line,
+    plain: AnchoredLatency,
+    timer: CandidateTimer,
+    candidates: Mapping[str, tuple[int, ...]],
+    limit_ns: int,
+    dense_ns: int,
 ) -> Anchor:
     """Measured at the limit as the model sees it, and again at the limit as corrected, until little is corrected."""
     anchor = Anchor(factor=1.0, spread=0.0, structures=0)
     known: dict[Widths, float] = {}
     rounds: list[tuple[float, float]] = []
     for _ in range(ROUNDS):
-        latency = AnchoredLatency(profiled.latency, anchor.factor)
+        latency = plain.times(anchor.factor)
         structures = _at_limit(line, SearchSpace(candidates, latency, limit_ns), latency)
         new = [widths for widths in structures if widths not in known]
         if not new:
             break
         for widths, took in zip(new, timer.ratios(new), strict=True):
-            known[widths] = took.value * profiled.dense_ns / profiled.latency.predict(widths).ns
+            known[widths] = took.value * dense_ns / plain.predict(widths).ns
         ratios = [known[widths] for widths in structures]
         ratio = statistics.median(ratios)
-        told = statistics.median(profiled.latency.predict(widths).ns for widths in structures)
+        told = statistics.median(plain.predict(widths).ns for widths in structures)
         rounds.append((told, ratio * told))
         before = anchor.factor
         factor = _through(rounds, limit_ns) or ratio

@@ -83,7 +83,7 @@ def _search(
         line.console.stage("measure the finalists")
         finalists = choose(result.trials, timer, profiled.dense_ns, aim)
         end = confirmed(line, finalists)
-        corrected = None if end.passed else corrected_by(line, profiled, end.refused, aim)
+        corrected = None if end.passed else corrected_by(line, latency, end.refused, aim)
         if corrected is None:
             break
         latency = corrected

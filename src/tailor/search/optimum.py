@@ -69,22 +69,21 @@ class Optimum(Once):
         return f"optimum, {self._config}"
 
     def _found(self) -> Iterator[Widths]:
-        answered = False
+        last: Widths | None = None
         for limit in rungs(self._space.limit_ns, self._config.structures, self._config.step):
-            widths = self._solved(round(limit))
+            widths = self._solved(round(limit), last or self._space.narrowest)
             if widths is not None:
-                answered = True
+                last = widths
                 yield widths
-        if not answered:
+        if last is None:
             yield self._space.narrowest
 
-    def _solved(self, limit_ns: int) -> Widths | None:
+    def _solved(self, limit_ns: int, around: Widths) -> Widths | None:
         """The most valuable structure within the limit as the whole model predicts it, None when there is none.
 
         The terms are exact at the network they were taken around: the limit given to the solver is moved by what they
-        were off at the last answer.
+        were off at the last answer. They are taken `around` a network near it first.
         """
-        around = self._space.narrowest
         asked, best = limit_ns, None
         for _ in range(_ROUNDS):
             try:
