@@ -8,7 +8,7 @@ at 70 %. Residual streams are free, every run ends with the same short fine-tuni
 smaller alike so that all of it takes about three hours on two cores: 512 images instead of 1024 judge a structure, two
 steps of pruning while training are 20 iterations apart instead of 40, short trainings see 2048 images (1024 on
 ResNet-56), NetAdapt reduces by 5 % of the latency per iteration on ResNet-20 (on ResNet-56 by its own 2.5 % and
-falling: no branch of it could give more alone, and only the streams would be narrowed), MetaPruning's evolution has 300
+falling: what no branch can give alone is taken from the streams), MetaPruning's evolution has 300
 structures for 1000, ABCPruner 6 sources and 3 cycles for 10 and 15.
 
 How the time divides, from what one structure, one iteration and one epoch cost each network (an estimate, for a whole

@@ -17,7 +17,7 @@ _NOTHING = 1e-12  # ns that a step costs at least, so that what is free comes fi
 def filled(
     space: SearchSpace, values: Mapping[str, Sequence[float]], prices: Factors, widths: Widths, limit_ns: float
 ) -> Widths:
-    """The same widths or wider ones: no group's next candidate fits any more, as the whole network is predicted.
+    """The same widths or wider ones: no group's next candidate fits any more, where wider is never predicted faster.
 
     `values` has one value per candidate; `prices` (of one group each) only say in which order to try, a group without
     a price is free. `widths` must keep the limit.
