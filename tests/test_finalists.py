@@ -11,7 +11,7 @@ import torch
 from tailor.channels import trace
 from tailor.engines import open_device
 from tailor.errors import MeasurementError
-from tailor.finalists import CandidateTimer, choose, lost_to_noise
+from tailor.finalists import CandidateTimer, choose, given_away, lost_to_noise
 from tailor.importance import importance_named, rank
 from tailor.protocols import Subject
 from tailor.records import Environment, Estimate, Interval, Measurement, TimingSettings, Trial
@@ -195,3 +195,17 @@ def test_a_network_that_cannot_run_is_told() -> None:
     )
     with pytest.raises(MeasurementError, match="could not be timed"):
         timer.ratios([graph.dense_widths])
+
+
+def test_a_winner_far_below_the_limit_is_told_where_better_ones_measured_over_it() -> None:
+    trials = [trial(0, 0.3, 0.7), trial(1, 0.59, 0.9), trial(2, 0.58, 0.8)]
+    found = choose(trials, PlantedTimer({0: 0.3, 1: 0.66, 2: 0.64}), DENSE_NS, int(0.6 * DENSE_NS))  # type: ignore[arg-type]
+    assert found[0].trial.number == 0
+    notice = given_away(found, found[0], 0.6)
+    assert notice is not None
+    assert "structure 0 takes 30.0% of dense where 60.0% is allowed" in notice
+    assert "the fastest measured (2) takes 64.0%" in notice
+    near = choose(trials, PlantedTimer({0: 0.56, 1: 0.66, 2: 0.64}), DENSE_NS, int(0.6 * DENSE_NS))  # type: ignore[arg-type]
+    assert given_away(near, near[0], 0.6) is None
+    best = choose(trials, PlantedTimer({0: 0.3, 1: 0.3, 2: 0.64}), DENSE_NS, int(0.6 * DENSE_NS))  # type: ignore[arg-type]
+    assert given_away(best, best[0], 0.6) is None  # nothing scores better

@@ -20,9 +20,10 @@ from tailor.records import Estimate, Interval, TimingSettings, Trial
 from tailor.spec import Target, Widths
 from tailor.timing import ratio_interval
 
-__all__ = ["CandidateTimer", "Finalist", "choose", "lost_to_noise"]
+__all__ = ["CandidateTimer", "Finalist", "choose", "given_away", "lost_to_noise"]
 
 _FREEDOM = 6  # degrees of freedom from which on Student's interval is hardly wider than the normal one's
+_FAR = 0.9  # of the limit: a winner below it leaves room that the user should hear of
 _SESSIONS = 3  # how often a finalist that may keep the limit is timed before it is left undecided
 
 
@@ -152,6 +153,19 @@ def lost_to_noise(finalists: Sequence[Finalist], winner: Finalist, limit: float)
         f"structure {winner.trial.number} (score {winner.score:.4g}, {winner.ratio.value:.1%} of dense) is taken, not "
         f"{lost.trial.number} (score {lost.score:.4g}): its {ratio.value:.1%} ({ratio.low:.1%} to {ratio.high:.1%}) "
         f"could not be shown to be within {limit:.1%} (the budget less the timing's resolution) on so noisy a machine"
+    )
+
+
+def given_away(finalists: Sequence[Finalist], winner: Finalist, limit: float) -> str | None:
+    """Say that the winner takes far less than the limit because what scores better measured over it."""
+    over = [f for f in finalists if f.score > winner.score and f.ratio.value > limit]
+    if not over or winner.ratio.value > _FAR * limit:
+        return None
+    closest = min(over, key=lambda f: f.ratio.value)
+    return (
+        f"structure {winner.trial.number} takes {winner.ratio.value:.1%} of dense where {limit:.1%} is allowed: of "
+        f"those that score better, the fastest measured ({closest.trial.number}) takes {closest.ratio.value:.1%}; "
+        "ask for a little less time, or search with another seed"
     )
 
 

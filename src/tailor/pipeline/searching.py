@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tailor.engines import open_device
 from tailor.errors import BudgetUnreachableError, InvalidBudgetError
-from tailor.finalists import CandidateTimer, choose, lost_to_noise
+from tailor.finalists import CandidateTimer, choose, given_away, lost_to_noise
 from tailor.importance import KeptImportance
 from tailor.latency.anchored import AnchoredLatency
 from tailor.latency.profile import Profile
@@ -89,8 +89,9 @@ def _search(
         latency = corrected
     if not end.passed:
         line.console.warn("no structure was found within the budget; going on with the fastest one measured")
-    if (notice := lost_to_noise(finalists, end.winner, aim / profiled.dense_ns)) is not None:
-        line.console.warn(notice)
+    for told in (lost_to_noise, given_away):
+        if (notice := told(finalists, end.winner, aim / profiled.dense_ns)) is not None:
+            line.console.warn(notice)
     return result, end
 
 
