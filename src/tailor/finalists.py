@@ -20,7 +20,7 @@ from tailor.records import Estimate, Interval, TimingSettings, Trial
 from tailor.spec import Target, Widths
 from tailor.timing import ratio_interval
 
-__all__ = ["CandidateTimer", "Finalist", "choose", "given_away", "lost_to_noise"]
+__all__ = ["CandidateTimer", "Finalist", "choose", "given_away", "lost_to_noise", "room_left"]
 
 _FREEDOM = 6  # degrees of freedom from which on Student's interval is hardly wider than the normal one's
 _FAR = 0.9  # of the limit: a winner below it leaves room that the user should hear of
@@ -156,10 +156,17 @@ def lost_to_noise(finalists: Sequence[Finalist], winner: Finalist, limit: float)
     )
 
 
+def room_left(finalists: Sequence[Finalist], winner: Finalist, limit: float) -> list[Finalist]:
+    """The better structures that were not measured within the limit, where the winner leaves a tenth of it or more."""
+    if winner.ratio.value > _FAR * limit:
+        return []
+    return [f for f in finalists if f.score > winner.score and f.ratio.high > limit]
+
+
 def given_away(finalists: Sequence[Finalist], winner: Finalist, limit: float) -> str | None:
     """Say that the winner takes far less than the limit because what scores better measured over it."""
-    over = [f for f in finalists if f.score > winner.score and f.ratio.value > limit]
-    if not over or winner.ratio.value > _FAR * limit:
+    over = [f for f in room_left(finalists, winner, limit) if f.ratio.value > limit]
+    if not over:
         return None
     closest = min(over, key=lambda f: f.ratio.value)
     return (

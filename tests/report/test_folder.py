@@ -37,8 +37,10 @@ def test_what_predictions_were_put_right_by_is_told_where_it_was_measured(run_fo
     assert "predictions times" not in told()
     write_record(run_folder / "anchor.json", Anchor(factor=0.957, spread=0.0041, structures=4))
     assert "0.957, by 4 structures measured at the limit, up to 0.4 % from that" in told()
-    write_record(run_folder / "anchor.json", Anchor(factor=0.983, spread=0.0121, structures=3, search=2))
-    assert "0.983, by 3 structures that search 1 ended with in vain, up to 1.2 % from that" in told()
+    again = Anchor(factor=0.983, spread=0.0121, structures=3, search=2, tried=40, seconds=80.0)
+    write_record(run_folder / "anchor.json", again)
+    assert "40 structures, 1 min 20 s, in vain" in told()
+    assert "0.983, by 3 structures too slow at the end of search 1, up to 1.2 % from that" in told()
     assert read_run(run_folder).missing == ()
 
 

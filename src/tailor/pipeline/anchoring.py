@@ -1,4 +1,4 @@
-"""What predictions are off by where a search looks: from structures measured before it, or those refused after one."""
+"""What predictions are off by where a search looks: from structures measured before it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tailor.finalists import CandidateTimer, Finalist
+from tailor.finalists import CandidateTimer
 from tailor.importance import Observed
 from tailor.importance.branches import valued_branches
 from tailor.latency.anchored import AnchoredLatency
 from tailor.latency.profile import Profile
 from tailor.methods import Ground, strategy_of
 from tailor.pipeline.request import Line
-from tailor.records import Anchor, Verdict
+from tailor.records import Anchor
 from tailor.search import Once, SearchSpace
 from tailor.spec import Widths
 
-__all__ = ["TRIALS", "anchored", "corrected_by", "ground_of"]
-
-TRIALS = "trials.jsonl"  # the search's journal in the run folder
-SEARCHES = 3  # that may end without a structure within the budget before the run goes on with the fastest one
+__all__ = ["anchor_of", "anchored", "ground_of"]
 
 STRUCTURES = 4  # measured in one session; their median counts
 ROUNDS = 3  # of such sessions: a correction moves the limit to other structures, whose error may be another
@@ -50,35 +47,6 @@ def anchored(
     return plain.times(anchor.factor)
 
 
-def corrected_by(
-    line: Line, latency: AnchoredLatency, refused: Sequence[tuple[Finalist, Verdict]], aim_ns: int
-) -> AnchoredLatency | None:
-    """The model put right by the structures that a fresh process refused as too slow, for another search.
-
-    By what their intervals' upper ends take of the budget (the median): of such structures at least half are not
-    proposed again. The finished journal goes. None where no other search would help: the last one was search number
-    SEARCHES, latencies are measured and not predicted, or nothing was refused for its latency.
-    """
-    anchor = line.folder.stored("anchor", Anchor)
-    if anchor is None or anchor.search >= SEARCHES or line.method.latency == "measured":
-        return None
-    ratios = [
-        anchor.factor * verdict.budget_taken * aim_ns / finalist.trial.latency.ns
-        for finalist, verdict in refused
-        if verdict.budget_taken > 1
-    ]
-    if not ratios:
-        return None
-    found = _anchor(statistics.median(ratios), ratios, search=anchor.search + 1)
-    (line.folder.path / TRIALS).unlink()  # first: a run that is stopped here searches as before
-    line.folder.store("anchor", found)
-    line.console.warn(
-        f"nothing was confirmed within the budget; predictions are put right by {found.factor - 1:+.1%} now, and the "
-        f"search begins anew ({found.search} of at most {SEARCHES})"
-    )
-    return latency.times(found.factor)
-
-
 def ground_of(line: Line, latency: AnchoredLatency, candidates: Mapping[str, tuple[int, ...]]) -> Ground:
     """What strategies stand on that compute their answer."""
     values = line.ranking.values(candidates, scale=line.method.scale)
@@ -96,7 +64,7 @@ def _measured(
     dense_ns: int,
 ) -> Anchor:
     """Measured at the limit as the model sees it, and again at the limit as corrected, until little is corrected."""
-    anchor = Anchor(factor=1.0, spread=0.0, structures=0)
+    anchor = Anchor()
     known: dict[Widths, float] = {}
     rounds: list[tuple[float, float]] = []
     for _ in range(ROUNDS):
@@ -113,7 +81,7 @@ def _measured(
         rounds.append((told, ratio * told))
         before = anchor.factor
         factor = _through(rounds, limit_ns) or ratio
-        anchor = _anchor(factor, ratios, search=1)
+        anchor = anchor_of(factor, ratios)
         if abs(factor / before - 1) <= _CLOSE:
             break
     return anchor
@@ -133,9 +101,10 @@ def _through(rounds: Sequence[tuple[float, float]], limit_ns: int) -> float | No
     return limit_ns / (told + (limit_ns - took) / min(max(slope, _SLOPES[0]), _SLOPES[1]))
 
 
-def _anchor(factor: float, ratios: Sequence[float], *, search: int) -> Anchor:
+def anchor_of(factor: float, ratios: Sequence[float]) -> Anchor:
+    """The record of a factor that was found from these ratios of measured to predicted latency."""
     spread = max(abs(each / factor - 1) for each in ratios)
-    return Anchor(factor=factor, spread=spread, structures=len(ratios), search=search)
+    return Anchor(factor=factor, spread=spread, structures=len(ratios))
 
 
 def _at_limit(line: Line, space: SearchSpace, latency: AnchoredLatency) -> list[Widths]:

@@ -12,7 +12,8 @@ from tailor.importance import KeptImportance
 from tailor.latency.anchored import AnchoredLatency
 from tailor.latency.profile import Profile
 from tailor.methods import candidate_widths, strategy_of
-from tailor.pipeline.anchoring import TRIALS, anchored, corrected_by, ground_of
+from tailor.pipeline.again import TRIALS, after_refusal, before, with_room_left
+from tailor.pipeline.anchoring import anchored, ground_of
 from tailor.pipeline.confirming import Confirmed, confirmed
 from tailor.pipeline.gradual import pruned_while_training
 from tailor.pipeline.reach import check_reachable, within_reach
@@ -20,8 +21,8 @@ from tailor.pipeline.request import Line
 from tailor.pipeline.without_data import KEPT
 from tailor.protocols import Evaluator
 from tailor.records import SearchSummary, TimingSettings, Trial, WidthsRecord
-from tailor.search import Journal, SearchProblem, SearchResult, run_search
-from tailor.spec import KeepPlan
+from tailor.search import EarlierFirst, Journal, SearchProblem, SearchResult, run_search
+from tailor.spec import KeepPlan, Widths
 from tailor.training import AccuracyEvaluator, training_device
 
 __all__ = ["search_widths", "searched"]
@@ -53,12 +54,13 @@ def searched(line: Line, profiled: Profile) -> tuple[Line, KeepPlan]:
     line, candidates = pruned_while_training(line, latency, candidates, within_reach(aim, latency, candidates))
     timer = _timer(line, dense_ns)
     result, end = _search(line, latency, timer, candidates, profiled, aim)
+    earlier = before(line)
     line.folder.store("widths", WidthsRecord(dense=line.graph.dense_widths, pruned=end.keep.widths))
     line.folder.store(
         "search",
         SearchSummary(
-            structures=len(result.trials),
-            seconds=result.seconds,
+            structures=earlier.tried + len(result.trials),
+            seconds=earlier.seconds + result.seconds,
             best=end.winner.trial.number,
             limit_ns=limit,
             best_measured_ns=round(end.winner.ratio.value * dense_ns),
@@ -76,14 +78,16 @@ def _search(
     profiled: Profile,
     aim: int,
 ) -> tuple[SearchResult, Confirmed]:
-    """Search and confirm; where a fresh process confirms nothing, put predictions right by that and search again."""
+    """Search and confirm; what ends over the budget or far below it puts predictions right, for another search."""
     while True:
         result = search_widths(line, latency, timer, candidates, aim)
         require_scored(result, aim)
         line.console.stage("measure the finalists")
         finalists = choose(result.trials, timer, profiled.dense_ns, aim)
-        end = confirmed(line, finalists)
-        corrected = None if end.passed else corrected_by(line, latency, end.refused, aim)
+        corrected = with_room_left(line, latency, result, finalists, profiled.dense_ns, aim)
+        if corrected is None:
+            end = confirmed(line, finalists)
+            corrected = None if end.passed else after_refusal(line, latency, result, end.refused, aim)
         if corrected is None:
             break
         latency = corrected
@@ -131,6 +135,8 @@ def search_widths(
     )
     ground = ground_of(line, latency, candidates)
     strategy = strategy_of(method, problem.space(latency), ground, seed=request.seed)
+    if kept := before(line).kept:
+        strategy = EarlierFirst(strategy, [Widths(widths) for widths in kept])
     line.console.stage(
         f"search with {method.name}: {strategy.planned} structures over {len(problem.space().free)} groups"
     )

@@ -33,14 +33,18 @@ class Anchor:
 
     `factor` is measured over predicted latency at the limit, `spread` the largest relative distance of one structure's
     ratio from it, of the structures measured last. `search` is the search that it is for: before the first, structures
-    are drawn to be measured; before every other, those count that the search before ended with and a fresh process
-    refused.
+    are drawn to be measured; before every other, those count that the search before ended with and that took longer
+    than predicted. `kept` are structures of searches before that are tried again beside the new ones; `tried` and
+    `seconds` are what those searches came to.
     """
 
-    factor: float
-    spread: float
-    structures: int
+    factor: float = 1.0
+    spread: float = 0.0
+    structures: int = 0
     search: int = 1
+    kept: tuple[Mapping[str, int], ...] = ()
+    tried: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

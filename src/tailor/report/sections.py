@@ -190,8 +190,10 @@ def _search_facts(run: RunRecords, best: int) -> tuple[tuple[str, str], ...]:
         ("limit", duration(summary.limit_ns)),
     ]
     if (anchor := run.anchor) is not None:
-        which = "measured at the limit" if anchor.search == 1 else f"that search {anchor.search - 1} ended with in vain"
+        which = "measured at the limit" if anchor.search == 1 else f"too slow at the end of search {anchor.search - 1}"
         known = f"{anchor.structures} structures {which}, up to {percent(anchor.spread, 1)} from that"
+        if anchor.tried:
+            rows.append(("of these before", f"{anchor.tried} structures, {seconds(anchor.seconds)}, in vain"))
         rows.append(("predictions times", f"{anchor.factor:.3f}, by {known}"))
     rows.append(("chosen", f"structure {best}"))
     winner = next((trial for trial in run.trials if trial.number == best), None)

@@ -3,6 +3,7 @@
 from tailor.search.acceptance import Acceptance, AcceptanceConfig
 from tailor.search.bayesian import Bayesian, BayesianConfig
 from tailor.search.bee_colony import BeeColony, BeeColonyConfig
+from tailor.search.earlier import EarlierFirst
 from tailor.search.evolution import Evolution, EvolutionConfig
 from tailor.search.greedy import Greedy, GreedyConfig
 from tailor.search.journal import Journal
@@ -23,6 +24,7 @@ __all__ = [
     "BayesianConfig",
     "BeeColony",
     "BeeColonyConfig",
+    "EarlierFirst",
     "Evolution",
     "EvolutionConfig",
     "Greedy",
