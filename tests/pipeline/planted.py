@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from tailor.console import SilentReporter
 from tailor.latency.profile import Profile
 from tailor.pipeline.begin import begin
 from tailor.pipeline.request import Line
+from tailor.pipeline.task import SearchTask
 from tailor.records import Budget, Environment, Interval, Outcome, Verdict
 from tailor.spec import Target, Widths
 
@@ -26,6 +27,13 @@ def line_of(place: Path, name: str) -> Line:
 def every_second(line: Line) -> dict[str, tuple[int, ...]]:
     """Candidates that no measurement decides."""
     return {g.name: (g.width,) if g.pinned else tuple(range(4, g.width + 1, 2)) for g in line.graph.groups}
+
+
+def task_of(
+    line: Line, profiled: Profile, timer: PlantedTimer, candidates: Mapping[str, tuple[int, ...]], limit_ns: int
+) -> SearchTask:
+    """A search on a planted machine."""
+    return SearchTask(line=line, profiled=profiled, timer=timer, candidates=candidates, limit_ns=limit_ns)  # type: ignore[arg-type]
 
 
 class PlantedTimer:

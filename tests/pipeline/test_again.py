@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted import PASSED, PlantedProcess, PlantedTimer, every_second, line_of
+from planted import PASSED, PlantedProcess, PlantedTimer, every_second, line_of, task_of
 from test_line import request
 
 from tailor.console import SilentReporter
@@ -77,7 +77,8 @@ RESULT = SearchResult(trials=(), seconds=1.0, planned=1, limit_ns=1)
 def test_what_was_not_refused_for_its_latency_teaches_nothing(tmp_path: Path, profiled: Profile) -> None:
     line, timer = line_of(tmp_path / "run", "uniform"), PlantedTimer(profiled, 1.0)
     aim = round(0.75 * profiled.dense_ns)
-    latency = anchored(line, profiled, timer, every_second(line), aim)  # type: ignore[arg-type]
+    task = task_of(line, profiled, timer, every_second(line), aim)
+    latency = anchored(task)
     trial = Trial(
         number=0, cycle=0, origin="uniform", widths=line.graph.dense_widths, score=0.5, seconds=0.0,
         latency=Estimate(ns=aim, low_ns=aim, high_ns=aim),
@@ -86,16 +87,16 @@ def test_what_was_not_refused_for_its_latency_teaches_nothing(tmp_path: Path, pr
     finalist = Finalist(trial, slow)
     too_slow = replace(PASSED, outcome=Outcome.FAIL, ratio=slow)
     unequal = replace(too_slow, ratio=replace(slow, high=0.7), equivalent=False)
-    assert after_refusal(line, latency, RESULT, [(finalist, unequal)], aim) is None
-    measured = replace(line, method=replace(line.method, latency="measured"))
-    assert after_refusal(measured, latency, RESULT, [(finalist, too_slow)], aim) is None
+    assert after_refusal(task, latency, RESULT, [(finalist, unequal)]) is None
+    measured = replace(task, line=replace(line, method=replace(line.method, latency="measured")))
+    assert after_refusal(measured, latency, RESULT, [(finalist, too_slow)]) is None
     (line.folder.path / "trials.jsonl").touch()
-    found = after_refusal(line, latency, RESULT, [(finalist, too_slow)], aim)
+    found = after_refusal(task, latency, RESULT, [(finalist, too_slow)])
     assert found is not None
     assert found.factor == pytest.approx(0.81 / 0.75, rel=1e-4)
     in_time = replace(too_slow, budget=Budget.parse("2ms"), limit_ns=2_000_000, pruned=replace(slow, high=2.2e6))
     (line.folder.path / "trials.jsonl").touch()
-    later = after_refusal(line, latency, RESULT, [(finalist, in_time)], aim)  # a time: against the latency
+    later = after_refusal(task, latency, RESULT, [(finalist, in_time)])  # a time: against the latency
     assert later is not None
     assert later.factor == pytest.approx(1.1 * found.factor, rel=1e-4)
     assert not (line.folder.path / "trials.jsonl").exists()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from planted import PlantedTimer, every_second, line_of
+from planted import PlantedTimer, every_second, line_of, task_of
 
 from tailor.latency.profile import Profile
 from tailor.pipeline.anchoring import anchored
@@ -20,7 +20,7 @@ def test_a_planted_error_is_found_at_the_limit(name: str, error: float, tmp_path
     line, timer = line_of(tmp_path / "run", name), PlantedTimer(profiled, error)
     candidates = every_second(line)
     limit = round(0.7 * profiled.dense_ns)
-    found = anchored(line, profiled, timer, candidates, limit)  # type: ignore[arg-type]
+    found = anchored(task_of(line, profiled, timer, candidates, limit))
     assert found.factor == pytest.approx(error, rel=1e-6)
     rounds = len(timer.asked)
     assert rounds <= (2 if error != 1.0 else 1)  # the second finds nothing more to correct
@@ -29,7 +29,7 @@ def test_a_planted_error_is_found_at_the_limit(name: str, error: float, tmp_path
     anchor = line.folder.stored("anchor", Anchor)
     assert anchor is not None
     assert anchor.spread == pytest.approx(0, abs=1e-6)
-    anchored(line, profiled, timer, candidates, limit)  # type: ignore[arg-type]
+    anchored(task_of(line, profiled, timer, candidates, limit))
     assert len(timer.asked) == rounds  # what is in the folder is not measured again
 
 
@@ -40,7 +40,7 @@ def test_an_error_that_grows_with_the_network_is_found_where_the_corrected_limit
 ) -> None:
     line, timer = line_of(tmp_path / "run", name), PlantedTimer(profiled, 0.9, slope=slope)
     limit = round(0.7 * profiled.dense_ns)
-    found = anchored(line, profiled, timer, every_second(line), limit)  # type: ignore[arg-type]
+    found = anchored(task_of(line, profiled, timer, every_second(line), limit))
     share = next(each / 10_000 for each in range(10_000) if timer.true(each / 10_000) >= 0.7)  # as planted
     assert found.factor == pytest.approx(0.7 / share, rel=0.02)
 
@@ -48,7 +48,7 @@ def test_an_error_that_grows_with_the_network_is_found_where_the_corrected_limit
 def test_one_structure_of_its_own_does_not_decide(tmp_path: Path, profiled: Profile) -> None:
     line, timer = line_of(tmp_path / "run", "lacp"), PlantedTimer(profiled, 1.1, spike=1.5)
     candidates = every_second(line)
-    found = anchored(line, profiled, timer, candidates, round(0.7 * profiled.dense_ns))  # type: ignore[arg-type]
+    found = anchored(task_of(line, profiled, timer, candidates, round(0.7 * profiled.dense_ns)))
     assert found.factor == pytest.approx(1.1, rel=1e-6)
 
 
@@ -56,7 +56,7 @@ def test_a_method_that_computes_its_answer_is_held_against_its_own(tmp_path: Pat
     line, timer = line_of(tmp_path / "run", "uniform"), PlantedTimer(profiled, 1.0)
     line = replace(line, method=replace(line.method, search=UniformConfig(structures=2, step=0.2)))
     candidates = every_second(line)
-    anchored(line, profiled, timer, candidates, round(0.7 * profiled.dense_ns))  # type: ignore[arg-type]
+    anchored(task_of(line, profiled, timer, candidates, round(0.7 * profiled.dense_ns)))
     free = [group for group, own in candidates.items() if len(own) > 1]
     shares = [{widths[group] / candidates[group][-1] for group in free} for widths in timer.asked[0]]
     assert len(timer.asked) == 1
@@ -69,6 +69,6 @@ def test_where_the_narrowest_is_over_the_limit_by_prediction_it_alone_is_measure
 ) -> None:
     line, timer = line_of(tmp_path / "run", "lacp"), PlantedTimer(profiled, 0.8)
     candidates = every_second(line)
-    found = anchored(line, profiled, timer, candidates, 1)  # type: ignore[arg-type]
+    found = anchored(task_of(line, profiled, timer, candidates, 1))
     assert timer.asked == [[SearchSpace(candidates, profiled.latency, 1).narrowest]]
     assert found.factor == pytest.approx(0.8, rel=1e-6)

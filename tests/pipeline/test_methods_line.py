@@ -23,6 +23,7 @@ from tailor.pipeline.profiled import profiled_on
 from tailor.pipeline.reach import within_reach
 from tailor.pipeline.request import Line, PruneRequest
 from tailor.pipeline.searching import search_widths
+from tailor.pipeline.task import SearchTask
 from tailor.spec import Widths
 from tailor.timing import settings_named
 
@@ -65,7 +66,8 @@ def test_every_method_finds_widths_within_the_limit(name: str, place: Path, prof
         line.request.model, after.ranking, X, line.request.target, open_device(line.request.target),
         settings_named("quick"), profiled.dense_ns,
     )
-    result = search_widths(after, latency, timer, left, limit)
+    task = SearchTask(line=after, profiled=profiled, timer=timer, candidates=left, limit_ns=limit)
+    result = search_widths(task, latency)
     assert result.best is not None
     assert latency.predict(Widths(result.best.widths)).ns <= limit
     line.graph.check(result.best.widths)

@@ -10,6 +10,7 @@ from tailor.finalists import Finalist, room_left
 from tailor.latency.anchored import AnchoredLatency
 from tailor.pipeline.anchoring import anchor_of
 from tailor.pipeline.request import Line
+from tailor.pipeline.task import SearchTask
 from tailor.records import Anchor, Verdict
 from tailor.search import SearchResult
 from tailor.spec import Widths
@@ -26,28 +27,20 @@ def before(line: Line) -> Anchor:
 
 
 def after_refusal(
-    line: Line,
-    latency: AnchoredLatency,
-    result: SearchResult,
-    refused: Sequence[tuple[Finalist, Verdict]],
-    aim_ns: int,
+    task: SearchTask, latency: AnchoredLatency, result: SearchResult, refused: Sequence[tuple[Finalist, Verdict]]
 ) -> AnchoredLatency | None:
     """The model put right by the structures that a fresh process refused as too slow, for another search.
 
     By what their intervals' upper ends take of the budget: see `_again`. None also where nothing was refused for its
     latency.
     """
-    taken = [(finalist, verdict.budget_taken * aim_ns) for finalist, verdict in refused if verdict.budget_taken > 1]
-    return _again(line, latency, result, taken, kept=(), why="nothing was confirmed within the budget")
+    slow = [(finalist, verdict.budget_taken) for finalist, verdict in refused if verdict.budget_taken > 1]
+    taken = [(finalist, share * task.limit_ns) for finalist, share in slow]
+    return _again(task.line, latency, result, taken, kept=(), why="nothing was confirmed within the budget")
 
 
 def with_room_left(
-    line: Line,
-    latency: AnchoredLatency,
-    result: SearchResult,
-    finalists: Sequence[Finalist],
-    dense_ns: int,
-    aim_ns: int,
+    task: SearchTask, latency: AnchoredLatency, result: SearchResult, finalists: Sequence[Finalist]
 ) -> AnchoredLatency | None:
     """The model put right by better structures that measured over the limit, where the best within leaves much of it.
 
@@ -55,9 +48,10 @@ def with_room_left(
     new search finds. None also where no room is left.
     """
     best = finalists[0]
-    over = [(each, each.ratio.high * dense_ns) for each in room_left(finalists, best, aim_ns / dense_ns)]
+    better = room_left(finalists, best, task.share)
+    over = [(each, each.ratio.high * task.profiled.dense_ns) for each in better]
     why = f"the best structure within the budget takes {best.ratio.value:.1%} of dense, better ones measured over it"
-    return _again(line, latency, result, over, kept=(best,), why=why)
+    return _again(task.line, latency, result, over, kept=(best,), why=why)
 
 
 def _again(

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tailor.finalists import CandidateTimer
 from tailor.importance import Observed
 from tailor.importance.branches import valued_branches
 from tailor.latency.anchored import AnchoredLatency
-from tailor.latency.profile import Profile
 from tailor.methods import Ground, strategy_of
 from tailor.pipeline.request import Line
+from tailor.pipeline.task import SearchTask
 from tailor.records import Anchor
 from tailor.search import Once, SearchSpace
 from tailor.spec import Widths
@@ -27,18 +26,16 @@ _SLOPES = (0.5, 2.0)  # of measured over predicted latency from round to round: 
 _DRAWS = 20  # where widths are few, draws are often the same
 
 
-def anchored(
-    line: Line, profiled: Profile, timer: CandidateTimer, candidates: Mapping[str, tuple[int, ...]], limit_ns: int
-) -> AnchoredLatency:
+def anchored(task: SearchTask) -> AnchoredLatency:
     """The profile's latency model, put right at the limit, by what the run folder holds if it was measured before.
 
     A method that computes its answer is held against its own answers, one that tries many against structures drawn at
     the limit.
     """
-    plain = AnchoredLatency(profiled.latency, 1.0)
+    line, plain = task.line, AnchoredLatency(task.profiled.latency, 1.0)
     anchor = line.folder.stored("anchor", Anchor)
     if anchor is None:
-        anchor = _measured(line, plain, timer, candidates, limit_ns, profiled.dense_ns)
+        anchor = _measured(task, plain)
         line.folder.store("anchor", anchor)
         line.console.say(
             f"predictions near the limit are put right by {anchor.factor - 1:+.1%} "
@@ -55,32 +52,25 @@ def ground_of(line: Line, latency: AnchoredLatency, candidates: Mapping[str, tup
     return Ground(graph=line.graph, latency=latency, values=values)
 
 
-def _measured(
-    line: Line,
-    plain: AnchoredLatency,
-    timer: CandidateTimer,
-    candidates: Mapping[str, tuple[int, ...]],
-    limit_ns: int,
-    dense_ns: int,
-) -> Anchor:
+def _measured(task: SearchTask, plain: AnchoredLatency) -> Anchor:
     """Measured at the limit as the model sees it, and again at the limit as corrected, until little is corrected."""
     anchor = Anchor()
     known: dict[Widths, float] = {}
     rounds: list[tuple[float, float]] = []
     for _ in range(ROUNDS):
         latency = plain.times(anchor.factor)
-        structures = _at_limit(line, SearchSpace(candidates, latency, limit_ns), latency)
+        structures = _at_limit(task, latency)
         new = [widths for widths in structures if widths not in known]
         if not new:
             break
-        for widths, took in zip(new, timer.ratios(new), strict=True):
-            known[widths] = took.value * dense_ns / plain.predict(widths).ns
+        for widths, took in zip(new, task.timer.ratios(new), strict=True):
+            known[widths] = took.value * task.profiled.dense_ns / plain.predict(widths).ns
         ratios = [known[widths] for widths in structures]
         ratio = statistics.median(ratios)
         told = statistics.median(plain.predict(widths).ns for widths in structures)
         rounds.append((told, ratio * told))
         before = anchor.factor
-        factor = _through(rounds, limit_ns) or ratio
+        factor = _through(rounds, task.limit_ns) or ratio
         anchor = anchor_of(factor, ratios)
         if abs(factor / before - 1) <= _CLOSE:
             break
@@ -107,11 +97,12 @@ def anchor_of(factor: float, ratios: Sequence[float]) -> Anchor:
     return Anchor(factor=factor, spread=spread, structures=len(ratios))
 
 
-def _at_limit(line: Line, space: SearchSpace, latency: AnchoredLatency) -> list[Widths]:
+def _at_limit(task: SearchTask, latency: AnchoredLatency) -> list[Widths]:
     """Structures like those that the search will propose, as the model alone sees the limit."""
+    line, space = task.line, SearchSpace(task.candidates, latency, task.limit_ns)
     if not space.feasible(space.narrowest):
         return [space.narrowest]
-    strategy = strategy_of(line.method, space, ground_of(line, latency, space.candidates), seed=line.request.seed)
+    strategy = strategy_of(line.method, space, ground_of(line, latency, task.candidates), seed=line.request.seed)
     if isinstance(strategy, Once):
         return strategy.first(STRUCTURES)
     rng = np.random.default_rng(line.request.seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from tailor.engines import open_device
@@ -18,6 +17,7 @@ from tailor.pipeline.confirming import Confirmed, confirmed
 from tailor.pipeline.gradual import pruned_while_training
 from tailor.pipeline.reach import check_reachable, within_reach
 from tailor.pipeline.request import Line
+from tailor.pipeline.task import SearchTask
 from tailor.pipeline.without_data import KEPT
 from tailor.protocols import Evaluator
 from tailor.records import SearchSummary, TimingSettings, Trial, WidthsRecord
@@ -50,10 +50,11 @@ def searched(line: Line, profiled: Profile) -> tuple[Line, KeepPlan]:
     timer = _timer(line, dense_ns)
     check_reachable(line, timer, candidates, dense_ns, limit)
     aim = round(limit * (1 - min(profiled.resolution, LARGEST_MARGIN)))
-    latency = anchored(line, profiled, timer, candidates, aim)
+    task = SearchTask(line=line, profiled=profiled, timer=timer, candidates=candidates, limit_ns=aim)
+    latency = anchored(task)
     line, candidates = pruned_while_training(line, latency, candidates, within_reach(aim, latency, candidates))
-    timer = _timer(line, dense_ns)
-    result, end = _search(line, latency, timer, candidates, profiled, aim)
+    task = replace(task, line=line, timer=_timer(line, dense_ns), candidates=candidates)
+    result, end = _search(task, latency)
     earlier = before(line)
     line.folder.store("widths", WidthsRecord(dense=line.graph.dense_widths, pruned=end.keep.widths))
     line.folder.store(
@@ -70,31 +71,25 @@ def searched(line: Line, profiled: Profile) -> tuple[Line, KeepPlan]:
     return line, end.keep
 
 
-def _search(
-    line: Line,
-    latency: AnchoredLatency,
-    timer: CandidateTimer,
-    candidates: Mapping[str, tuple[int, ...]],
-    profiled: Profile,
-    aim: int,
-) -> tuple[SearchResult, Confirmed]:
+def _search(task: SearchTask, latency: AnchoredLatency) -> tuple[SearchResult, Confirmed]:
     """Search and confirm; what ends over the budget or far below it puts predictions right, for another search."""
+    line = task.line
     while True:
-        result = search_widths(line, latency, timer, candidates, aim)
-        require_scored(result, aim)
+        result = search_widths(task, latency)
+        require_scored(result, task.limit_ns)
         line.console.stage("measure the finalists")
-        finalists = choose(result.trials, timer, profiled.dense_ns, aim)
-        corrected = with_room_left(line, latency, result, finalists, profiled.dense_ns, aim)
+        finalists = choose(result.trials, task.timer, task.profiled.dense_ns, task.limit_ns)
+        corrected = with_room_left(task, latency, result, finalists)
         if corrected is None:
             end = confirmed(line, finalists)
-            corrected = None if end.passed else after_refusal(line, latency, result, end.refused, aim)
+            corrected = None if end.passed else after_refusal(task, latency, result, end.refused)
         if corrected is None:
             break
         latency = corrected
     if not end.passed:
         line.console.warn("no structure was found within the budget; going on with the fastest one measured")
     for told in (lost_to_noise, given_away):
-        if (notice := told(finalists, end.winner, aim / profiled.dense_ns)) is not None:
+        if (notice := told(finalists, end.winner, task.share)) is not None:
             line.console.warn(notice)
     return result, end
 
@@ -119,15 +114,14 @@ def _screening(settings: TimingSettings) -> TimingSettings:
     return replace(settings, max_seconds=min(settings.max_seconds, SCREENING_SECONDS))
 
 
-def search_widths(
-    line: Line, latency: AnchoredLatency, timer: CandidateTimer, candidates: Mapping[str, tuple[int, ...]], limit: int
-) -> SearchResult:
+def search_widths(task: SearchTask, latency: AnchoredLatency) -> SearchResult:
     """Run the method's strategy."""
+    line, limit, candidates = task.line, task.limit_ns, task.candidates
     request, method = line.request, line.method
     measured = method.latency == "measured"
     problem = SearchProblem(
         candidates=candidates,
-        latency=timer if measured else latency,
+        latency=task.timer if measured else latency,
         evaluator=_evaluator(line),
         limit_ns=limit if measured else within_reach(limit, latency, candidates),
         seed=request.seed,
