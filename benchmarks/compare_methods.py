@@ -7,9 +7,8 @@ ResNet-20: every method at 70 % of the dense latency, and six of them at 85 and 
 at 70 %. Residual streams are free, every run ends with the same short fine-tuning. The methods are their recipes, made
 smaller alike so that all of it takes about three hours on two cores: 512 images instead of 1024 judge a structure, two
 steps of pruning while training are 20 iterations apart instead of 40, short trainings see 2048 images (1024 on
-ResNet-56), NetAdapt reduces by 5 % of the latency per iteration on ResNet-20 (on ResNet-56 by its own 2.5 % and
-falling: what no branch can give alone is taken from the streams), MetaPruning's evolution has 300
-structures for 1000, ABCPruner 6 sources and 3 cycles for 10 and 15.
+ResNet-56), MetaPruning's evolution has 300 structures for 1000, ABCPruner 6 sources and 3 cycles for 10 and 15.
+NetAdapt keeps its own steps.
 
 How the time divides, from what one structure, one iteration and one epoch cost each network (an estimate, for a whole
 run has not been timed yet): 46 runs that measure finalists and verify in fresh processes 1.1 h, fine-tuning 0.9 h,
@@ -81,7 +80,7 @@ STUDIES = (
             Plan(methods=SIX, budgets=("85%", "60%"), seeds=2),
         ),
         sizes=Sizes(
-            cycles=10, population=30, trained_cycles=3, trained_population=6, step=0.05, interval=20, images=512,
+            cycles=10, population=30, trained_cycles=3, trained_population=6, interval=20, images=512,
             training_images=2048,
         ),
     ),

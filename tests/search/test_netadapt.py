@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from strategy_suite import CANDIDATES, DENSE_NS, KilledJournal, comparable, problem_of
 
@@ -58,6 +60,21 @@ def test_each_proposal_is_the_widest_that_meets_the_step() -> None:
         group = proposal.origin.removeprefix("narrow ")
         assert proposal.widths[group] == 32  # 48 saves 16 of 512 channels, less than 5 %
         assert problem.latency.predict(proposal.widths).ns <= 0.95 * DENSE_NS
+
+
+def test_a_step_that_no_two_groups_reach_alone_is_halved_until_two_do() -> None:
+    problem = problem_of(share=0.5)
+    large = NetAdapt(problem.space(), NetAdaptConfig(reduction=0.5, decay=1.0, structures=1))
+    told = large.planned
+    result = run_search(problem, large)
+    proposals = Counter(trial.cycle for trial in result.trials)
+    assert min(proposals.values()) >= 2
+    small = run_search(problem, NetAdapt(problem.space(), NetAdaptConfig(structures=1)))
+    assert len(result.trials) <= len(small.trials)
+    assert told >= len(result.trials) // 2
+    assert result.best is not None
+    assert small.best is not None
+    assert result.best.score == pytest.approx(small.best.score, rel=0.05)
 
 
 def test_a_killed_search_resumes_as_if_never_killed(tmp_path) -> None:

@@ -14,6 +14,8 @@ from tailor.spec import Widths
 
 __all__ = ["NetAdapt", "NetAdaptConfig"]
 
+_HALVINGS = 12  # of a step that is too large: finer than a candidate of any group
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetAdaptConfig:
@@ -40,8 +42,9 @@ class NetAdaptConfig:
 class NetAdapt:
     """One proposal per group and iteration, each scored; the best becomes the network of the next iteration.
 
-    (Yang et al. 2018, "NetAdapt".) Where no group alone reaches an iteration's limit, every group proposes its next
-    narrower candidate, and the limit stays. Weights are inherited from the dense network every time, while the
+    (Yang et al. 2018, "NetAdapt".) A step that fewer than two groups can reach alone is halved until two can, since one
+    proposal is no choice; where there is no such step either, every group proposes its next narrower candidate, and
+    the limit stays. Weights are inherited from the dense network every time, while the
     original goes on training the winner. Proposals on the way are over the final limit and are scored nevertheless.
     """
 
@@ -61,7 +64,8 @@ class NetAdapt:
         """What was tried, and about as many more as the reductions that are left ask for."""
         if self._finished:
             return self._told
-        target, step, iterations = self._target, self._step(self._iteration), 1
+        target, iterations = self._target, 1
+        step = max(float(self._space.latency_ns(self._now)) - target, self._config.least * self._dense_ns)
         while target > self._limits[-1]:
             target = max(target - step, self._next_limit(target))
             step = max(step * self._config.decay, self._config.least * self._dense_ns)
@@ -104,6 +108,10 @@ class NetAdapt:
     def _tighten(self) -> None:
         reached = min(self._target, float(self._space.latency_ns(self._now)))
         self._target = max(reached - self._step(self._iteration), self._next_limit(reached))
+        for _ in range(_HALVINGS):
+            if self._finished or sum(self._reaching(group) is not None for group in self._space.free) > 1:
+                return
+            self._target = (self._target + reached) / 2
 
     def _next_limit(self, latency_ns: float) -> float:
         """The first limit that this latency does not keep, else the tightest."""
