@@ -95,6 +95,28 @@ def test_terms_that_hold_only_nearby_are_taken_again_around_the_answer() -> None
     assert value(found) >= 0.99 * listed_best(problem)
 
 
+class WatchedLatency(ChainLatency):
+    """Remembers around which networks terms were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(bent=0.6)
+        self.around: list[Widths] = []
+
+    def factors(self, candidates: Mapping[str, tuple[int, ...]], around: Widths) -> Factors:
+        self.around.append(around)
+        return super().factors(candidates, around)
+
+
+def test_each_tighter_limit_is_solved_around_the_answer_to_the_last() -> None:
+    latency = WatchedLatency()
+    problem = problem_of(latency, 0.5)
+    answers = Optimum(problem.space(), VALUES, latency, OptimumConfig(structures=6, step=0.03))._found()
+    around, known = problem.space().narrowest, 0
+    for answer in answers:
+        assert latency.around[known] == around  # the first network that terms were asked around for this limit
+        around, known = answer, len(latency.around)
+
+
 @pytest.mark.parametrize("changes", [{"structures": 0}, {"step": 0.0}, {"step": 1.0}])
 def test_a_config_without_meaning_is_refused(changes: dict[str, float]) -> None:
     with pytest.raises(InvalidOptionError, match="must be"):
