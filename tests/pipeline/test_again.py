@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted import PASSED, PlantedProcess, PlantedTimer, every_second, line_of, task_of
+from planted_machine import PASSED, PlantedProcess, PlantedTimer, every_second, line_of, task_of
 from test_line import request
 
 from tailor.console import SilentReporter

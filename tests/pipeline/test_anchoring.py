@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from planted import PlantedTimer, every_second, line_of, task_of
+from planted_machine import PlantedTimer, every_second, line_of, task_of
 
 from tailor.latency.profile import Profile
 from tailor.pipeline.anchoring import anchored
