@@ -10,10 +10,8 @@ steps of pruning while training are 20 iterations apart instead of 40, short tra
 ResNet-56), MetaPruning's evolution has 300 structures for 1000, ABCPruner 6 sources and 3 cycles for 10 and 15.
 NetAdapt keeps its own steps.
 
-How the time divides, from what one structure, one iteration and one epoch cost each network (an estimate, for a whole
-run has not been timed yet): 46 runs that measure finalists and verify in fresh processes 1.1 h, fine-tuning 0.9 h,
-NetAdapt 0.8 h, populations (lacp, eagleeye, metapruning-evolution, bayesian, abcpruner, random) 0.4 h, pruning while
-training (halp, smcp) 0.3 h, two profiles 0.2 h; the others compute their answer in seconds.
+The runs in benchmarks/results took 5.9 hours of one core in all, beside two profiles (their last column, summed):
+about three on two cores. NetAdapt's on ResNet-20 were taken with steps of 5 % of the latency, twice its own.
 
 It is one `tailor compare` per plan, in one folder (--runs): stop it at any time and start it again with the same
 command, or start it twice with different --methods once the profile is there, a core for each. After every plan, all

@@ -145,7 +145,12 @@ def write(rows: Sequence[Row], facts: Mapping[str, str], target: Target) -> None
         "method_budgets",
         {"environment": dict(facts), "budget": BUDGET, "target": str(target), "rows": [asdict(row) for row in rows]},
         title=f"Every method alone at {BUDGET} of the dense latency",
-        tables=[f"{passed} of {len(rows)} runs PASS on {target}.", table, *misses],
+        tables=[
+            f"{passed} of {len(rows)} runs PASS on {target}. Runs that were finished before count: rows may be of"
+            " several days, and of versions before the commit below.",
+            table,
+            *misses,
+        ],
         command="python benchmarks/method_budgets.py",
     )
 

@@ -12,12 +12,12 @@ __all__ = ["EarlierFirst"]
 
 
 class EarlierFirst:
-    """Proposes the earlier structures before anything of the strategy's own, which is not told of them."""
+    """Proposes the earlier structures, at least one, before the strategy's own; it is not told of them."""
 
     def __init__(self, strategy: Strategy, earlier: Sequence[Widths]) -> None:
         self._strategy = strategy
         self._earlier = tuple(Proposal(widths=widths, origin="earlier search", cycle=0) for widths in earlier)
-        self._asked = False
+        self._told = False
 
     @property
     def planned(self) -> int:
@@ -31,10 +31,10 @@ class EarlierFirst:
 
     def ask(self) -> tuple[Proposal, ...]:
         """The earlier structures at first, then whatever the strategy asks for."""
-        return self._strategy.ask() if self._asked or not self._earlier else self._earlier
+        return self._strategy.ask() if self._told else self._earlier
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """The answer to the last `ask`."""
-        if self._asked or not self._earlier:
+        if self._told:
             self._strategy.tell(trials)
-        self._asked = True
+        self._told = True
