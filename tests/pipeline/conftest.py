@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from test_line import request
+from planted_machine import line_of, planted_profile
 
-from tailor.console import SilentReporter
 from tailor.latency.profile import Profile
-from tailor.pipeline.begin import begin
-from tailor.pipeline.profiled import profiled_on
 
 
 @pytest.fixture(scope="module")
 def profiled(tmp_path_factory: pytest.TempPathFactory) -> Profile:
-    return profiled_on(begin(request(tmp_path_factory.mktemp("anchoring") / "profile"), SilentReporter()))
+    return planted_profile(line_of(tmp_path_factory.mktemp("planted") / "run", "lacp"))

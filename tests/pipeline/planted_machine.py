@@ -11,12 +11,15 @@ from torch import nn
 
 from tailor import trace
 from tailor.console import SilentReporter
+from tailor.latency.factored import Coefficients, FactoredLatency, FactoredTerms, FitError, LayerTerm, LoneLayer
 from tailor.latency.profile import Profile
 from tailor.pipeline.begin import begin
 from tailor.pipeline.request import Line
 from tailor.pipeline.task import SearchTask
 from tailor.records import Budget, Environment, Interval, Outcome, Verdict
 from tailor.spec import Target, Widths
+
+TARGET = Target(threads=1)
 
 
 def line_of(place: Path, name: str) -> Line:
@@ -27,6 +30,50 @@ def line_of(place: Path, name: str) -> Line:
 def every_second(line: Line) -> dict[str, tuple[int, ...]]:
     """Candidates that no measurement decides."""
     return {g.name: (g.width,) if g.pinned else tuple(range(4, g.width + 1, 2)) for g in line.graph.groups}
+
+
+def planted_profile(line: Line) -> Profile:
+    """What profiling a machine finds whose latency is 50 us and 50 ps for every multiply-accumulate."""
+    free = {group.name: 1 for group in line.graph.groups}
+    layers = [
+        LayerTerm(
+            name=layer.name, shape=layer.shape, inputs=layer.inputs, outputs=layer.outputs, calls=layer.calls, lone=0,
+            signature=0,
+        )
+        for layer in line.graph.layers
+    ]
+    terms = FactoredTerms(
+        layers=tuple(layers),
+        lone=(LoneLayer(ns=0, inputs=None, outputs=None, quantum_in=1, quantum_out=1),),
+        coefficients=(
+            Coefficients(lone=0.0, product=0.05, outputs=0.0, inputs=0.0, traffic_out=0.0, traffic_in=0.0),
+        ),
+        constant_ns=50_000.0,
+        dense_ns=0,
+        q90=0.01,
+        narrowest=free,
+    )
+    dense_ns = FactoredLatency(terms).predict(Widths(line.graph.dense_widths)).ns
+    smallest_ns = FactoredLatency(terms).predict(Widths(free)).ns
+    return Profile(
+        target=TARGET,
+        environment=Environment(facts={}),
+        protocol="quick",
+        dense=Interval(value=dense_ns, low=0.99 * dense_ns, high=1.01 * dense_ns),
+        resolution=0.005,
+        staircases=(),
+        candidates=every_second(line),
+        networks=(),
+        terms=replace(terms, dense_ns=dense_ns),
+        surfaces=None,
+        error=FitError(mean=0.0, worst=0.0, within_5=1.0, within_10=1.0, q90=0.01, kendall_tau=1.0, networks=12),
+        instance_noise=0.005,
+        smallest_ns=smallest_ns,
+        layer_probes=0,
+        layer_probes_found=0,
+        networks_found=0,
+        seconds=0.0,
+    )
 
 
 def task_of(
@@ -79,7 +126,7 @@ class PlantedProcess:
 
 
 PASSED = Verdict(
-    outcome=Outcome.PASS, reason="planted", budget=Budget.parse("75%"), limit_ns=1, target=Target(threads=1),
+    outcome=Outcome.PASS, reason="planted", budget=Budget.parse("75%"), limit_ns=1, target=TARGET,
     dense=Interval(value=1.0, low=1.0, high=1.0), pruned=Interval(value=1.0, low=1.0, high=1.0),
     ratio=Interval(value=1.0, low=1.0, high=1.0), resolution=0.0, instances=3, equivalent=True, accuracy=None,
     dense_accuracy=None, environment=Environment(facts={}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tailor.console import SilentReporter
 from tailor.finalists import Finalist
 from tailor.latency.profile import Profile
 from tailor.pipeline import confirming, searching
-from tailor.pipeline.again import after_refusal
+from tailor.pipeline.again import after_refusal, with_room_left
 from tailor.pipeline.anchoring import anchored
 from tailor.pipeline.begin import begin
 from tailor.pipeline.searching import searched
@@ -74,15 +74,17 @@ def test_searching_again_ends(tmp_path: Path, profiled: Profile, monkeypatch: py
 RESULT = SearchResult(trials=(), seconds=1.0, planned=1, limit_ns=1)
 
 
+def trial_of(number: int, widths: Mapping[str, int], score: float, ns: int) -> Trial:
+    latency = Estimate(ns=ns, low_ns=ns, high_ns=ns)
+    return Trial(number=number, cycle=0, origin="planted", widths=widths, score=score, seconds=0.0, latency=latency)
+
+
 def test_what_was_not_refused_for_its_latency_teaches_nothing(tmp_path: Path, profiled: Profile) -> None:
     line, timer = line_of(tmp_path / "run", "uniform"), PlantedTimer(profiled, 1.0)
     aim = round(0.75 * profiled.dense_ns)
     task = task_of(line, profiled, timer, every_second(line), aim)
     latency = anchored(task)
-    trial = Trial(
-        number=0, cycle=0, origin="uniform", widths=line.graph.dense_widths, score=0.5, seconds=0.0,
-        latency=Estimate(ns=aim, low_ns=aim, high_ns=aim),
-    )
+    trial = trial_of(0, line.graph.dense_widths, 0.5, aim)
     slow = Interval(value=0.8, low=0.79, high=0.81)
     finalist = Finalist(trial, slow)
     too_slow = replace(PASSED, outcome=Outcome.FAIL, ratio=slow)
@@ -100,6 +102,26 @@ def test_what_was_not_refused_for_its_latency_teaches_nothing(tmp_path: Path, pr
     assert later is not None
     assert later.factor == pytest.approx(1.1 * found.factor, rel=1e-4)
     assert not (line.folder.path / "trials.jsonl").exists()
+
+
+def test_a_method_that_measures_every_structure_has_nothing_to_learn_from_room_left(
+    tmp_path: Path, profiled: Profile
+) -> None:
+    line, timer = line_of(tmp_path / "run", "netadapt"), PlantedTimer(profiled, 1.0)
+    candidates, aim = every_second(line), round(0.75 * profiled.dense_ns)
+    narrowest = {group: own[0] for group, own in candidates.items()}
+    finalists = [
+        Finalist(trial_of(0, narrowest, 0.5, round(0.3 * profiled.dense_ns)), Interval(value=0.3, low=0.29, high=0.31)),
+        Finalist(trial_of(1, line.graph.dense_widths, 0.9, aim), Interval(value=0.8, low=0.79, high=0.81)),
+    ]
+    task = task_of(line, profiled, timer, candidates, aim)
+    latency = anchored(task)
+    measured = replace(task, line=replace(line, method=replace(line.method, latency="measured")))
+    assert with_room_left(measured, latency, RESULT, finalists) is None
+    (line.folder.path / "trials.jsonl").touch()
+    found = with_room_left(task, latency, RESULT, finalists)  # one that predicts them has
+    assert found is not None
+    assert found.factor == pytest.approx(0.81 / 0.75, rel=1e-4)
 
 
 class LateTimer(PlantedTimer):
