@@ -10,8 +10,8 @@ steps of pruning while training are 20 iterations apart instead of 40, short tra
 ResNet-56), MetaPruning's evolution has 300 structures for 1000, ABCPruner 6 sources and 3 cycles for 10 and 15.
 NetAdapt keeps its own steps.
 
-The runs in benchmarks/results took 5.9 hours of one core in all, beside two profiles (their last column, summed):
-about three on two cores. NetAdapt's on ResNet-20 were taken with steps of 5 % of the latency, twice its own.
+The runs in benchmarks/results took 6.5 hours of one core in all, beside two profiles (their last column, summed):
+a little over three on two cores.
 
 It is one `tailor compare` per plan, in one folder (--runs): stop it at any time and start it again with the same
 command, or start it twice with different --methods once the profile is there, a core for each. After every plan, all
