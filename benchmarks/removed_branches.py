@@ -15,6 +15,7 @@ import copy
 import shlex
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import onnx
 import torch
@@ -120,7 +121,7 @@ def main() -> None:
     table = markdown_table(header, rows)
     path = write_results(
         "removed_branches", {"environment": facts, "rows": report}, title="Removed residual branches", tables=[table],
-        command=shlex.join(["python", *sys.argv]),
+        command=shlex.join(["python", f"benchmarks/{Path(__file__).name}", *sys.argv[1:]]),
     )
     print(path)
 
