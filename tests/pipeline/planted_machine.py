@@ -34,7 +34,8 @@ def every_second(line: Line) -> dict[str, tuple[int, ...]]:
 
 def planted_profile(line: Line) -> Profile:
     """What profiling a machine finds whose latency is 50 us and 50 ps for every multiply-accumulate."""
-    free = {group.name: 1 for group in line.graph.groups}
+    candidates = every_second(line)
+    narrowest = {group: own[0] for group, own in candidates.items()}
     layers = [
         LayerTerm(
             name=layer.name, shape=layer.shape, inputs=layer.inputs, outputs=layer.outputs, calls=layer.calls, lone=0,
@@ -51,10 +52,10 @@ def planted_profile(line: Line) -> Profile:
         constant_ns=50_000.0,
         dense_ns=0,
         q90=0.01,
-        narrowest=free,
+        narrowest=narrowest,
     )
     dense_ns = FactoredLatency(terms).predict(Widths(line.graph.dense_widths)).ns
-    smallest_ns = FactoredLatency(terms).predict(Widths(free)).ns
+    smallest_ns = FactoredLatency(terms).predict(Widths(narrowest)).ns
     return Profile(
         target=TARGET,
         environment=Environment(facts={}),
@@ -62,7 +63,7 @@ def planted_profile(line: Line) -> Profile:
         dense=Interval(value=dense_ns, low=0.99 * dense_ns, high=1.01 * dense_ns),
         resolution=0.005,
         staircases=(),
-        candidates=every_second(line),
+        candidates=candidates,
         networks=(),
         terms=replace(terms, dense_ns=dense_ns),
         surfaces=None,
