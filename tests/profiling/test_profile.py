@@ -20,6 +20,7 @@ from tailor.errors import MeasurementError, NothingToPruneError
 from tailor.latency.candidates import draw_networks
 from tailor.profiling import MeasuredLatency, Profile, build_widths, profile, session
 from tailor.profiling.networks import NetworkTimer
+from tailor.profiling.pace import Pace
 from tailor.profiling.probes import Probed
 from tailor.profiling.session import open_probes
 from tailor.protocols import Subject
@@ -148,7 +149,7 @@ def test_every_session_of_a_noisy_network_is_remembered(
 
     def told(database: Database) -> Probed:
         probes = open_probes(MODEL, GRAPH, X, Target(), database=database)
-        return probes.time(networks, seconds=60, dense_seconds=0.001)
+        return probes.time(networks, seconds=60, pace=Pace(prepare=0.0, one_round=0.02))
 
     first, second = (told(Database(tmp_path / "m.sqlite")) for _ in range(2))
     assert max(map(len, first.sessions.values())) > 1

@@ -53,11 +53,15 @@ class NetworkTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedNetworks:
-    """One session: the networks that ran, what their engine accounts for, the dense instances' samples, raw data."""
+    """One session: the networks that ran, what their engine accounts for, the dense instances' samples, raw data.
+
+    `seconds` went into the rounds; what the session took beyond them made the networks ready or gave accounts.
+    """
 
     times: Mapping[Widths, NetworkTime]
     accounts: Mapping[Widths, NetworkAccount]
     dense: tuple[tuple[int, ...], ...]
+    seconds: float
     measurements: tuple[Measurement, ...]
 
 
@@ -89,6 +93,7 @@ class NetworkTimer:
             times=self.ratios(networks, by_key),
             accounts={widths: accounts[key] for widths in networks if (key := self.key(widths)) in accounts},
             dense=tuple(by_key[subject.key].samples_ns for subject in dense),
+            seconds=max((found.conditions.seconds for found in measurements if found.conditions), default=0.0),
             measurements=tuple(measurements),
         )
 

@@ -13,6 +13,7 @@ from tailor.errors import MeasurementError
 from tailor.latency.accounts import NetworkAccount
 from tailor.profiling.layers import Progress
 from tailor.profiling.networks import NetworkTime, NetworkTimer
+from tailor.profiling.pace import MOST_ROUNDS, USUAL_ROUNDS, Pace
 from tailor.records import Environment, Measurement, TimingSettings
 from tailor.spec import Widths
 from tailor.timing import settings_named
@@ -20,12 +21,10 @@ from tailor.timing import settings_named
 __all__ = ["NetworkProbes", "Probed"]
 
 _BLOCK = 8  # networks beside one dense sentinel; more would spread a round over too long a time
-_ROUNDS = (4, 12)  # fewest and most rounds per network
 _FEWEST = 24  # networks below which time is overrun rather than the model starved
-_QUIET = 0.01  # relative standard error from which on timing a network again would teach the model nothing
+_QUIET = 0.01  # relative standard error from which on more rounds or sessions would teach the model nothing
 _MOST_SESSIONS = 4  # of one network
 _REPEATED = (0.2, 1.0)  # timing again may take at least and at most so much of the time that the first pass took
-_REPEATED_ROUNDS = 6  # instances differ: another session tells more than more rounds of the same
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,6 +60,14 @@ class Probed:
             return 0.0
         return math.sqrt(statistics.fmean(value**2 for value in self.instances) / 2)
 
+    def doubts(self) -> dict[Widths, float]:
+        """Relative standard error of each network's ratio: its samples' noise, and what fresh instances differ by."""
+        instance = self.instance_noise
+        return {
+            widths: math.hypot(found.noise, instance / math.sqrt(len(self.sessions[widths])))
+            for widths, found in self.times.items()
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkProbes:
@@ -72,39 +79,38 @@ class NetworkProbes:
     seed: int
     progress: Progress
 
-    def time(self, networks: Sequence[Widths], *, seconds: float, dense_seconds: float) -> Probed:
+    def time(self, networks: Sequence[Widths], *, seconds: float, pace: Pace) -> Probed:
         """Learn the networks in order until the time is used up (but at least 24), the first for certain.
 
-        What the database knows costs no time. Rounds are planned from the dense latency first, then from what the
-        blocks really took. Where the machine is noisy, the noisiest are timed again in further sessions.
+        What the database knows costs no time. Rounds are planned by `pace` first, then by what the blocks really took;
+        a block stops earlier once all its ratios are known. The most doubtful are timed again in further sessions, for
+        which a sixth of the time is kept.
 
         Raises:
             MeasurementError: the first (the narrowest), or more than a tenth of the networks, cannot be run.
         """
         probed = self._recalled(networks)
         unknown = [widths for widths in networks if widths not in probed.sessions]
-        unknown = unknown[: max(_FEWEST - probed.found, int(seconds / (0.7 * dense_seconds * (_ROUNDS[0] + 1))))]
+        first_pass = seconds / (1 + _REPEATED[0])
         started = time.perf_counter()
-        per_round = 0.7 * dense_seconds + settings_named("quick").prime_seconds
-        tried = 0
+        tried, rounds = 0, USUAL_ROUNDS
         while tried < len(unknown):
-            left = seconds - (time.perf_counter() - started)
+            left = first_pass - (time.perf_counter() - started)
             if tried + probed.found >= _FEWEST and left <= 0:
                 break
             block = unknown[tried : tried + _BLOCK]
-            rounds = _rounds(left, per_round * (len(unknown) - tried))
-            before = time.perf_counter()
-            self._measure(block, rounds, self.seed + tried, probed)
-            per_round = (time.perf_counter() - before) / (rounds + 1) / len(block)
+            rounds = pace.rounds(left / (len(unknown) - tried))
+            pace = self._measure(block, rounds, self.seed + tried, probed)
             tried += len(block)
-            self.progress("networks", tried, len(unknown))
+            more = int((first_pass - (time.perf_counter() - started)) / pace.seconds(rounds))
+            self.progress("networks", tried, min(tried + max(0, more), len(unknown)))
         failed = [widths for widths in unknown[:tried] if widths not in probed.sessions]
         if networks[0] in failed or len(failed) > tried // 10:
             raise MeasurementError(f"{len(failed)} of {tried} narrowed networks could not be run", value=failed)
         if tried:
             spent = time.perf_counter() - started
             least, most = (share * spent for share in _REPEATED)
-            self._repeat_noisy(probed, min(most, max(least, seconds - spent)))
+            self._repeat_noisy(probed, rounds, min(most, max(least, seconds - spent)))
         order = [widths for widths in networks if widths in probed.sessions]
         probed.sessions = {widths: probed.sessions[widths] for widths in order}
         return probed
@@ -117,7 +123,7 @@ class NetworkProbes:
         """
         unknown = [widths for widths in networks if widths not in probed.sessions]
         if unknown:
-            self._measure(unknown, _ROUNDS[1], self.seed, probed)
+            self._measure(unknown, MOST_ROUNDS, self.seed, probed)
         failed = [widths for widths in networks if widths not in probed.sessions]
         if failed:
             raise MeasurementError(f"{len(failed)} narrowed networks could not be run", value=failed)
@@ -144,8 +150,9 @@ class NetworkProbes:
         probed.found = len(probed.sessions)
         return probed
 
-    def _measure(self, block: Sequence[Widths], rounds: int, seed: int, probed: Probed) -> None:
-        """Time a block beside the dense network and keep what was found."""
+    def _measure(self, block: Sequence[Widths], rounds: int, seed: int, probed: Probed) -> Pace:
+        """Time a block beside the dense network for so many rounds at most, and keep what was found."""
+        started = time.perf_counter()
         timed = self.timer.time(block, _settings(rounds, seed), account=True)
         self.database.add(self.environment, timed.measurements)
         probed.add(timed.times)
@@ -155,32 +162,28 @@ class NetworkProbes:
         if len(timed.dense) > 1:
             first, second = (statistics.median(samples) for samples in timed.dense[:2])
             probed.instances.append(math.log(first / second))
+        spent = time.perf_counter() - started
+        return Pace.seen(spent=spent, in_rounds=timed.seconds, rounds=len(timed.dense[0]), networks=len(block))
 
-    def _repeat_noisy(self, probed: Probed, seconds: float) -> None:
+    def _repeat_noisy(self, probed: Probed, rounds: int, seconds: float) -> None:
         """Time the noisiest networks again, in other company each time, until all are quiet or the time is used up."""
         started, done = time.perf_counter(), 0
         while time.perf_counter() - started < seconds:
-            times = probed.times
-            noisy = [
-                widths for widths, found in times.items()
-                if found.noise > _QUIET and len(probed.sessions[widths]) < _MOST_SESSIONS
-            ]
-            if not noisy:
+            doubts = {
+                widths: doubt for widths, doubt in probed.doubts().items()
+                if doubt > _QUIET and len(probed.sessions[widths]) < _MOST_SESSIONS
+            }
+            if not doubts:
                 break
-            block = sorted(noisy, key=lambda widths: -times[widths].noise)[:_BLOCK]
-            self._measure(block, _REPEATED_ROUNDS, self.seed + len(times) + done, probed)
+            block = sorted(doubts, key=lambda widths: -doubts[widths])[:_BLOCK]
+            self._measure(block, rounds, self.seed + len(probed.sessions) + done, probed)
             done += len(block)
-            self.progress("noisy networks again", done, done + len(noisy) - len(block))
-
-
-def _rounds(seconds: float, one_round: float) -> int:
-    """How many rounds fit, the warm-up round taken off."""
-    low, high = _ROUNDS
-    return min(max(int(seconds / max(one_round, 1e-9)) - 1, low), high)
+            self.progress("noisy networks again", done, done + len(doubts) - len(block))
 
 
 def _settings(rounds: int, seed: int) -> TimingSettings:
+    """So many rounds at most; from the usual number on, no more than the ratios need."""
     return replace(
-        settings_named("quick", seed=seed), min_rounds=rounds, max_rounds=rounds, half_width=0.0, max_seconds=3600.0,
-        sample_seconds=0.002, warmup_seconds=0.0,
+        settings_named("quick", seed=seed), min_rounds=min(rounds, USUAL_ROUNDS), max_rounds=rounds,
+        half_width=1.96 * _QUIET, paired=True, max_seconds=3600.0, sample_seconds=0.002, warmup_seconds=0.0,
     )

@@ -13,6 +13,7 @@ from tailor.latency.profile import LayerStaircase
 from tailor.profiling.choice import require_choice
 from tailor.profiling.dense import DenseTime, time_dense
 from tailor.profiling.layers import LayerTimer
+from tailor.profiling.pace import MOST_ROUNDS, Pace
 from tailor.profiling.probes import NetworkProbes, Probed
 from tailor.profiling.stairs import find_stairs, lone_layers, plan_stairs, points_within, stairs_by_layer
 from tailor.records import TimingSettings
@@ -21,10 +22,10 @@ from tailor.timing import settings_named
 
 __all__ = ["Survey", "survey"]
 
-_NETWORK_SECONDS = (270.0, 450.0, 400.0)  # time for whole networks: base, per second of dense latency, most
+_NETWORK_SECONDS = 440.0  # time for whole networks; on a quiet machine small ones need less
 _STAIR_SECONDS = 240.0  # for making lone layers ready: engines that compile for long get fewer points per stair
-_LAYER_SECONDS = (8.0, 120.0, 90.0)  # time for lone layers, likewise
-_CALLS, _BESIDE = 13, 0.2  # rounds of one network in one session, and seconds for building it and for its account
+_LAYER_SECONDS = (8.0, 120.0, 90.0)  # time for lone layers: base, per second of dense latency, most
+_NARROWED, _BESIDE = 0.7, 0.2  # a narrowed network's latency over the dense one's, seconds to build it and account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ def survey(
         plans,
         layers,
         resolution=dense.resolution,
-        seconds=_seconds(_LAYER_SECONDS, dense),
+        seconds=_layer_seconds(dense),
         ns_per_mac=dense.interval.value / max(1, graph.macs(graph.dense_widths) * timer.batch_size),
         limit=limit,
         dense_shapes=[layer.shape for layer in graph.layers],
@@ -97,8 +98,8 @@ def survey(
     require_choice(graph, candidates, dense.resolution, target)
     probed = probes.time(
         draw_networks(graph, candidates, networks, seed),
-        seconds=_seconds(_NETWORK_SECONDS, dense),
-        dense_seconds=dense.interval.value / 1e9,
+        seconds=_NETWORK_SECONDS,
+        pace=_pace(dense),
     )
     return Survey(
         dense=dense,
@@ -114,13 +115,19 @@ def survey(
 
 def _expected(dense: DenseTime, points: int, layer_seconds: float, networks: int) -> str:
     """How long the profile may take, when the database knows nothing of it yet."""
-    layers = min(points * layer_seconds, 2 * _STAIR_SECONDS) + _seconds(_LAYER_SECONDS, dense)
-    one = dense.prepare + _BESIDE + _CALLS * (dense.interval.value / 1e9 + settings_named("quick").prime_seconds)
-    twice = 2 * networks * one  # on a noisy machine all of them are timed again
-    minutes = (layers + min(twice, _seconds(_NETWORK_SECONDS, dense))) / 60
+    layers = min(points * layer_seconds, 2 * _STAIR_SECONDS) + _layer_seconds(dense)
+    all_rounds = networks * _pace(dense).seconds(MOST_ROUNDS)  # on a noisy machine
+    minutes = (layers + min(all_rounds, _NETWORK_SECONDS)) / 60
     return f"dense {dense.interval.value / 1e6:.3f} ms; the profile takes up to {math.ceil(minutes)} min from here"
 
 
-def _seconds(plan: tuple[float, float, float], dense: DenseTime) -> float:
-    base, per_second, most = plan
+def _pace(dense: DenseTime) -> Pace:
+    """How long narrowed networks may take, before the first has been timed."""
+    one_round = _NARROWED * dense.interval.value / 1e9 + settings_named("quick").prime_seconds
+    return Pace(prepare=dense.prepare + _BESIDE, one_round=one_round)
+
+
+def _layer_seconds(dense: DenseTime) -> float:
+    """Time for running lone layers."""
+    base, per_second, most = _LAYER_SECONDS
     return min(base + per_second * dense.interval.value / 1e9, most)
