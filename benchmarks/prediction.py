@@ -65,6 +65,7 @@ ENGINES = {
 CPU, GPU = tuple(ENGINES)[:4], tuple(ENGINES)[4:]
 PROBES, UNSEEN, BLOCK = 290, 32, 8
 SESSIONS, PRECISE = (4, 10), 0.01  # fewest and most sessions of an unseen network; the standard error that is enough
+ROUNDS = (12, 36)  # of a session: making a network ready takes as long as a dozen rounds
 METHODS = ("tailor", "flops", "three sub-networks", "lone layers", "cout only")
 GOAL_MEAN, GOAL_WORST, GOAL_SECONDS = 0.025, 0.10, 600
 
@@ -226,8 +227,8 @@ def truth(timer: NetworkTimer, networks: Sequence[Widths], dense_ns: int) -> dic
         np.random.default_rng(session).shuffle(left)  # type: ignore[arg-type]
         for start in range(0, len(left), BLOCK):
             settings = TimingSettings(
-                min_rounds=7, max_rounds=7, half_width=0.0, max_seconds=600.0, sample_seconds=0.004,
-                warmup_seconds=0.0, seed=session * 100 + start,
+                min_rounds=ROUNDS[0], max_rounds=ROUNDS[1], half_width=1.96 * PRECISE, paired=True, max_seconds=600.0,
+                sample_seconds=0.004, warmup_seconds=0.0, seed=session * 100 + start,
             )
             times = timer.time(left[start : start + BLOCK], settings).times
             for widths, found in times.items():
