@@ -42,6 +42,22 @@ def three_blocks(channels: int) -> float:
     return 1e5 + 4e3 * -(-channels // block) * block
 
 
+def few_channels_in_ways_of_their_own(channels: int) -> float:
+    """oneDNN in channels-last: one, four and eight channels have kernels of their own, wider layers blocks of 16."""
+    narrow = {1: 2e4, 4: 5e4, 8: 8e4}
+    return next((ns for most, ns in narrow.items() if channels <= most), 1e5 + 4e3 * -(-channels // 16) * 16)
+
+
+def pieces_of_eight_four_two_and_one(channels: int) -> float:
+    """oneDNN's channels-last convolution: what is no whole block of 16 is worked off in pieces."""
+    return 2e4 + 1.5e4 * (channels // 16) + 1.2e4 * (channels % 16).bit_count()
+
+
+def vectors_of_16_in_blocks_of_64(channels: int) -> float:
+    """ONNX Runtime's blocked convolution: a set of four filter blocks is begun, then each of them."""
+    return 2.6e4 + 2.5e4 * -(-channels // 64) + 8.5e3 * -(-channels // 16)
+
+
 def explore(
     truth: Truth, width: int, noise: float, seed: int, *, drift: float = 0.0, unit: int = 1
 ) -> tuple[list[Point], Staircase]:
@@ -81,6 +97,8 @@ def sharp_edges(truth: Truth, width: int, resolution: float) -> set[int]:
         (line_then_blocks, 256, 0.003),
         (jump_inside_a_block, 256, 0.002),
         (another_kernel_but_for_multiples_of_4, 256, 0.003),
+        (pieces_of_eight_four_two_and_one, 512, 0.004),
+        (vectors_of_16_in_blocks_of_64, 512, 0.004),
     ],
 )
 def test_all_edges_and_no_others_from_a_tenth_of_the_probes(truth: Truth, width: int, noise: float, seed: int) -> None:
@@ -91,6 +109,18 @@ def test_all_edges_and_no_others_from_a_tenth_of_the_probes(truth: Truth, width:
     assert set(found.sharp_edges) <= sharp_edges(truth, width, 0.0)
     assert len(points) <= 0.1 * width
     assert found.regimes
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("width", [256, 512])
+def test_a_narrow_end_without_a_block_hides_no_edge_above_it(width: int, seed: int) -> None:
+    points, found = explore(few_channels_in_ways_of_their_own, width, 0.003, seed)
+    true = sharp_edges(few_channels_in_ways_of_their_own, width, 0.006)
+    assert {1, 4, 8, 16, 32, 48} <= true
+    assert true <= set(found.edges)
+    assert set(found.sharp_edges) <= sharp_edges(few_channels_in_ways_of_their_own, width, 0.0)
+    assert len(points) <= 0.13 * width
+    assert found.regimes[0].low <= 16
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -50,6 +50,20 @@ def test_a_point_that_no_stair_describes_makes_the_answer_none() -> None:
     assert explained(ns) is None
 
 
+def test_the_narrowest_points_may_be_left_to_themselves_but_no_others() -> None:
+    ns = curve(COUNTS, 16)
+    ns[0], ns[1] = round(0.5 * ns[0]), round(0.7 * ns[1])
+    assert explained(ns) is None
+    loose = explain(COUNTS, ns, [0.002] * len(COUNTS), claimable=0.01, narrow_end=False)
+    assert loose is not None
+    assert [(each.low, each.high, each.quantum) for each in loose] == [(33, 256, 16)]
+    ns[7] = round(1.2 * ns[7])  # 128 channels: no narrow end
+    assert explain(COUNTS, ns, [0.002] * len(COUNTS), claimable=0.01, narrow_end=False) is None
+    whole = explain(COUNTS, curve(COUNTS, 16), [0.002] * len(COUNTS), claimable=0.01, narrow_end=False)
+    assert whole is not None
+    assert whole[0].low == 1
+
+
 def test_rivals_come_with_their_cost_the_likeliest_first() -> None:
     costs = regime_costs(COUNTS, curve(COUNTS, 16, 0.002), [0.002] * len(COUNTS), claimable=0.5)
     assert len(costs) > 3

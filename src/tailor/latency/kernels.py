@@ -90,9 +90,14 @@ def node_account(nodes: Sequence[NodeTime], shape: LayerShape, axis: str, vector
 
 
 def telling_counts(staircase: Staircase) -> tuple[int, ...]:
-    """The few channel counts whose kernels account for all steps: one per regime, else ends and the largest step."""
+    """The few channel counts whose kernels account for all steps: one per regime, else ends and the largest step.
+
+    One more speaks for the narrowest points where the regimes leave these out.
+    """
     if staircase.regimes:
-        return tuple(_told_at(staircase, regime.low, regime.high) for regime in staircase.regimes)
+        narrowest, low = staircase.points[0].channels, staircase.regimes[0].low
+        below = (_told_at(staircase, narrowest, low - 1),) if narrowest < low else ()
+        return (*below, *(_told_at(staircase, regime.low, regime.high) for regime in staircase.regimes))
     edges = staircase.edges
     if len(edges) < 2:
         return edges
@@ -124,7 +129,8 @@ def step_summary(why: Sequence[StepReason]) -> list[tuple[str, tuple[int, ...]]]
 
 def _reason(edge: int, staircase: Staircase, below: KernelAccount, above: KernelAccount) -> str:
     tread = next(tread for tread in staircase.treads if tread.right_edge == edge)
-    border = any(regime.high == edge for regime in staircase.regimes[:-1]) or not staircase.regimes
+    borders = {regime.high for regime in staircase.regimes[:-1]}
+    border = edge in borders or not staircase.regimes or edge < staircase.regimes[0].low
     if border and below.kernel != above.kernel and below.kernel and above.kernel:
         return f"{below.kernel} gives way to {above.kernel}"
     for account in (above, below):

@@ -2,7 +2,8 @@
 
 First a grid of twelve that tells blocks apart. Then, where parametric stairs describe every point: the counts at which
 rival stairs disagree, the border between two kernels, and a check beside an edge in every quarter, which gates the
-fit (an unnoticed change of kernel would otherwise fail silently). Where no stairs hold: gaps are halved.
+fit (an unnoticed change of kernel would otherwise fail silently). Where no stairs hold, which may be below them only:
+gaps are halved.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ def next_probes(
         return tuple(sorted({*grid, *(unit * count for count in _NARROW_END if unit * count > smallest)}))
     ordered = sorted(points, key=lambda point: point.channels)
     regimes = regimes_of(ordered, resolution)
-    wanted = _halvings(ordered, resolution, unit) if regimes is None else _checks(ordered, regimes, resolution, unit)
+    wanted = _checks(ordered, regimes, resolution, unit) if regimes is not None else []
+    wanted += _halvings(ordered, resolution, unit, below=regimes[0].low if regimes is not None else width)
     known = {point.channels for point in ordered}
     fresh = [count for count in dict.fromkeys(wanted) if count not in known and smallest <= count <= width]
     return tuple(sorted(fresh[: max(0, min(at_once, limit - len(ordered)))]))
@@ -128,8 +130,8 @@ def _edge_probes(points: Sequence[Point], resolution: float, unit: int, beside: 
     return wanted
 
 
-def _halvings(points: Sequence[Point], resolution: float, unit: int) -> list[int]:
-    """One probe in each gap whose ends differ by more than may be called noise, the largest drop first.
+def _halvings(points: Sequence[Point], resolution: float, unit: int, *, below: int) -> list[int]:
+    """One probe in each gap up to `below` whose ends differ by more than may be called noise, the largest drop first.
 
     In a short gap the guess comes first that the edge is the left point itself: kernels' blocks are powers of two, so
     one probe beside it usually settles the gap.
@@ -139,7 +141,7 @@ def _halvings(points: Sequence[Point], resolution: float, unit: int) -> list[int
     gaps = [
         (right[1] - left[1], left[0], right[0])
         for left, right in itertools.pairwise(levels)
-        if right[0] - left[0] > 1 and right[1] / left[1] - 1 > threshold
+        if right[0] - left[0] > 1 and right[0] * unit <= below and right[1] / left[1] - 1 > threshold
     ]
     return [unit * _probe_between(low, high) for _, low, high in sorted(gaps, reverse=True)]
 

@@ -1,10 +1,15 @@
 """Explains a latency curve by parametric stairs: the block that pads it, and where one kernel gives way to another.
 
 Within one kernel t(c) = base + padded * ceil(c / q) * q + slope * c + remainder * [c is no multiple of q]: work is
-done in whole blocks of q channels, some of it per channel, and an unfinished block may cost a little extra. ONNX
-Runtime, for one, runs another kernel altogether where c is no multiple of 4: then odd_base + odd_slope * c comes on
-top there. A stretch of channel counts that one such stair describes is a regime. Few points suffice to know all its
-edges.
+done in whole blocks of q channels, some of it per channel, and an unfinished block may cost a little extra. Three
+things come on top where they are seen:
+
+- ONNX Runtime runs another kernel altogether where c is no multiple of 4: odd_base + odd_slope * c there.
+- Blocks of more than 16 are worked off in vectors of 16 (ONNX Runtime's filter sets): inner * ceil(c / 16) * 16.
+- What an unfinished block holds is worked off in pieces of 8, 4, 2 and 1 (oneDNN, channels last): tail * the number of
+  ones in c modulo q, written in binary; then remainder may be negative, since the block itself is not begun.
+
+A stretch of channel counts that one such stair describes is a regime. Few points suffice to know all its edges.
 """
 
 from __future__ import annotations
@@ -23,12 +28,16 @@ FloatArray = npt.NDArray[np.float64]
 
 QUANTA = (64, 48, 32, 16, 8, 4, 2)  # channel blocks of today's kernels, widest first
 ODD = 4  # channel counts that are no multiple of it may run in another kernel
-# Which of: base, padded, slope, remainder, odd_base, odd_slope. Only the first and the last two may be negative.
+_VECTOR = 16  # channels of the widest vectors
+# Which of: base, padded, slope, remainder, odd_base, odd_slope, inner, tail.
 _TERMS = (
     (0,), (0, 2), (0, 1), (0, 1, 2), (0, 1, 3), (0, 1, 2, 3), (0, 2, 4, 5), (0, 1, 4, 5), (0, 1, 2, 4, 5),
+    (0, 1, 6), (0, 1, 2, 6), (0, 1, 3, 7), (0, 1, 2, 3, 7),
 )  # fmt: skip
-_POSITIVE = (1, 2, 3)
-_TERM_COSTS = (0.0, 20.0, 16.0, 8.0, 12.0, 8.0)  # chi square that each must save: noise alone must not make a stair
+_PADDED, _SLOPE, _REMAINDER, _ODD_BASE, _ODD_SLOPE, _INNER, _TAIL = range(1, 8)
+_POSITIVE = (_PADDED, _SLOPE, _INNER, _TAIL)  # and the remainder, but beside a tail
+# Chi square that each must save: noise alone must not make a stair.
+_TERM_COSTS = (0.0, 20.0, 16.0, 8.0, 12.0, 8.0, 16.0, 12.0)
 _SPARE = 2  # points that a stair needs beyond its terms
 _FEWEST_ODD = (10, 3)  # points, and points of either kernel, from which on two kernels may alternate
 _REGIME_COST = 25.0  # chi square that a further regime must save: noise alone hardly ever buys one
@@ -36,6 +45,7 @@ _FEWEST = 5  # points of a regime: one more than a stair has terms
 _MOST_REGIMES = 4
 _MOST_POINTS = 80  # a curve known at more points needs nobody to speak for what lies between
 _HOLDS = 4.0  # standard errors within which a stair must describe each of its points
+_NARROW_END = 0.25  # share of the widest count below which points may be left to themselves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +61,8 @@ class Regime:
     remainder: float
     odd_base: float = 0.0
     odd_slope: float = 0.0
+    inner: float = 0.0
+    tail: float = 0.0
 
     @property
     def alternates(self) -> bool:
@@ -59,9 +71,9 @@ class Regime:
 
     def ns(self, channels: Sequence[int] | npt.NDArray[np.int64]) -> FloatArray:
         """Latency at these channel counts, also outside of the regime."""
-        coefficients = np.array(
-            [self.base, self.padded, self.slope, self.remainder, self.odd_base, self.odd_slope]
-        )
+        coefficients = np.array([
+            self.base, self.padded, self.slope, self.remainder, self.odd_base, self.odd_slope, self.inner, self.tail,
+        ])  # fmt: skip
         return np.asarray(_features(np.asarray(channels, dtype=np.int64), self.quantum) @ coefficients)
 
 
@@ -75,23 +87,32 @@ class _Fits:
 
 
 def explain(
-    channels: Sequence[int], ns: Sequence[int], errors: Sequence[float], *, claimable: float
+    channels: Sequence[int],
+    ns: Sequence[int],
+    errors: Sequence[float],
+    *,
+    claimable: float,
+    narrow_end: bool = True,
 ) -> tuple[Regime, ...] | None:
     """The fewest stairs that describe every point, ascending and without gaps; None where none do, or points abound.
 
     `channels` ascend; `errors` are relative standard errors. A point counts as described within four standard errors,
     half of what may be claimed as a step, or a third of the step that the stair has there: then no claimable edge can
-    hide in it.
+    hide in it. Kernels treat few channels in ways of their own: without `narrow_end`, the stairs may begin above the
+    narrowest points, as few as need be and all in the lowest quarter.
     """
     counts, times = np.asarray(channels, dtype=np.int64), np.asarray(ns, dtype=np.float64)
     sigma = np.maximum(np.asarray(errors, dtype=np.float64), 1e-4)
     if not _FEWEST < len(counts) <= _MOST_POINTS:
         return None
     fits = _all_fits(counts, times, sigma)
-    for number in range(1, _MOST_REGIMES + 1):
-        borders = _borders(fits, len(counts), number)
+    most_regimes, most_left_out = _MOST_REGIMES, 0
+    if not narrow_end:
+        most_regimes, most_left_out = 1, int(np.searchsorted(counts, _NARROW_END * counts[-1], side="right"))
+    for number, start in itertools.product(range(1, most_regimes + 1), range(most_left_out + 1)):
+        borders = _borders(fits, start, len(counts), number)
         if borders is None:
-            return None
+            continue
         regimes = _regimes(fits, counts, borders)
         if all(_describes(each, counts, times, sigma, claimable) for each in regimes):
             return regimes
@@ -125,7 +146,8 @@ def _all_fits(counts: npt.NDArray[np.int64], times: FloatArray, sigma: FloatArra
 def _fits(counts: npt.NDArray[np.int64], times: FloatArray, sigma: FloatArray, quantum: int) -> _Fits:
     """Every stretch at once: the normal equations are differences of cumulative sums."""
     per_channel = 1.0 / counts[-1]
-    scale = np.array([1.0, per_channel, per_channel, 1.0, 1.0, per_channel]) * float(np.median(times))
+    scale = np.array([1.0, per_channel, per_channel, 1.0, 1.0, per_channel, per_channel, 1.0])
+    scale = scale * float(np.median(times))
     design = _features(counts, quantum) * scale / (sigma * times)[:, None]
     target = 1.0 / sigma
     products = _cumulated(design[:, :, None] * design[:, None, :])
@@ -136,7 +158,7 @@ def _fits(counts: npt.NDArray[np.int64], times: FloatArray, sigma: FloatArray, q
     gram, rhs, total = (each[last + 1] - each[first] for each in (products, right, squares))
     best, chosen = np.full(len(first), np.inf), np.zeros((len(first), len(_TERM_COSTS)))
     for terms in _TERMS:
-        if quantum == 1 and {1, 3} & set(terms):
+        if not _possible(quantum, terms):
             continue
         cost, coefficients = _solve(gram, rhs, total, terms)
         cost[~_enough(counts, first, last, terms)] = np.inf
@@ -147,12 +169,19 @@ def _fits(counts: npt.NDArray[np.int64], times: FloatArray, sigma: FloatArray, q
     return _Fits(quantum, costs, solutions)
 
 
+def _possible(quantum: int, terms: tuple[int, ...]) -> bool:
+    """Whether these terms mean anything for this block."""
+    if quantum == 1:
+        return not {_PADDED, _REMAINDER} & set(terms)
+    return (_INNER not in terms or quantum > _VECTOR) and (_TAIL not in terms or ODD <= quantum <= _VECTOR)
+
+
 def _enough(
     counts: npt.NDArray[np.int64], first: npt.NDArray[np.int64], last: npt.NDArray[np.int64], terms: tuple[int, ...]
 ) -> npt.NDArray[np.bool_]:
     """Which stretches have points enough to tell these terms."""
     points = last + 1 - first
-    if not {4, 5} & set(terms):
+    if not {_ODD_BASE, _ODD_SLOPE} & set(terms):
         return np.asarray(points >= len(terms) + _SPARE)
     odd = _cumulated((counts % ODD != 0).astype(np.float64))
     odd_points = odd[last + 1] - odd[first]
@@ -168,20 +197,24 @@ def _solve(
     small = gram[:, index[:, None], index] + np.eye(len(terms)) * 1e-9 * total[:, None, None]
     solved = np.linalg.solve(small, rhs[:, index, None])[..., 0]
     squares = np.maximum(0.0, total - np.einsum("ni,ni->n", solved, rhs[:, index]))
-    allowed = np.all(solved[:, np.isin(index, _POSITIVE)] >= 0, axis=1)
+    positive = _POSITIVE if _TAIL in terms else (*_POSITIVE, _REMAINDER)
+    allowed = np.all(solved[:, np.isin(index, positive)] >= 0, axis=1)
     coefficients = np.zeros((len(total), len(_TERM_COSTS)))
     coefficients[:, index] = solved
     return np.where(allowed, squares + sum(_TERM_COSTS[term] for term in terms), np.inf), coefficients
 
 
-def _borders(fits: Sequence[_Fits], size: int, number: int) -> tuple[int, ...] | None:
-    """Where so many regimes of least cost begin, by dynamic programming; None where they would lack points."""
+def _borders(fits: Sequence[_Fits], start: int, size: int, number: int) -> tuple[int, ...] | None:
+    """Where so many regimes of least cost begin, by dynamic programming; None where they would lack points.
+
+    The first begins at point `start`.
+    """
     stretch = np.min(np.stack([fit.cost for fit in fits]), axis=0) + _REGIME_COST
     cheapest = np.full((number + 1, size + 1), math.inf)
     came_from = np.zeros((number + 1, size + 1), dtype=np.int64)
-    cheapest[0, 0] = 0.0
-    for used, end in itertools.product(range(1, number + 1), range(_FEWEST, size + 1)):
-        starts = np.arange(0, end - _FEWEST + 1)
+    cheapest[0, start] = 0.0
+    for used, end in itertools.product(range(1, number + 1), range(start + _FEWEST, size + 1)):
+        starts = np.arange(start, end - _FEWEST + 1)
         costs = cheapest[used - 1, starts] + stretch[starts, end - 1]
         came_from[used, end] = starts[int(np.argmin(costs))]
         cheapest[used, end] = float(np.min(costs))
@@ -199,17 +232,17 @@ def _regimes(fits: Sequence[_Fits], counts: npt.NDArray[np.int64], borders: Sequ
     found = []
     for start, end in itertools.pairwise([*borders, len(counts)]):
         best = min(fits, key=lambda fit: float(fit.cost[start, end - 1]))
-        low = int(counts[start]) if start == 0 else int(counts[start - 1]) + 1
+        low = int(counts[start]) if start == borders[0] else int(counts[start - 1]) + 1
         found.append(_regime(best, start, end - 1, low, int(counts[end - 1])))
     return tuple(found)
 
 
 def _regime(fit: _Fits, start: int, end: int, low: int, high: int) -> Regime:
-    base, padded, slope, remainder, odd_base, odd_slope = map(float, fit.coefficients[start, end])
+    base, padded, slope, remainder, odd_base, odd_slope, inner, tail = map(float, fit.coefficients[start, end])
     quantum = fit.quantum if padded > 0 else 1
     return Regime(
         low=low, high=high, quantum=quantum, base=base, padded=padded, slope=slope,
-        remainder=remainder if quantum > 1 else 0.0, odd_base=odd_base, odd_slope=odd_slope,
+        remainder=remainder if quantum > 1 else 0.0, odd_base=odd_base, odd_slope=odd_slope, inner=inner, tail=tail,
     )
 
 
@@ -224,9 +257,10 @@ def _describes(
 
 
 def _features(counts: npt.NDArray[np.int64], quantum: int) -> FloatArray:
-    padded = -(-counts // quantum) * quantum
+    padded, inner = (-(-counts // block) * block for block in (quantum, _VECTOR))
     odd = counts % ODD != 0
-    columns = [np.ones(len(counts)), padded, counts, padded != counts, odd, odd * counts]
+    tail = sum((counts % quantum) >> bit & 1 for bit in range(_VECTOR.bit_length()))
+    columns = [np.ones(len(counts)), padded, counts, padded != counts, odd, odd * counts, inner, tail]
     return np.stack(columns, axis=1).astype(np.float64)
 
 

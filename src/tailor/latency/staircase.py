@@ -61,8 +61,8 @@ class Tread:
 class Staircase:
     """A monotone step fit: ascending treads, and the points, the resolution and the stairs they rest on.
 
-    `regimes` are the parametric stairs that describe every point; there are none where the points are taken as
-    they are.
+    `regimes` are the parametric stairs that describe every point, but for the narrowest at most; the points below them,
+    or all where there are none, are taken as they are.
     """
 
     points: tuple[Point, ...]
@@ -109,7 +109,7 @@ def fit_staircase(points: Sequence[Point], resolution: float, *, unit: int = 1) 
     """The monotone step function through the points whose every step is large enough to be claimed.
 
     Counts that a wider layer beats beyond the noise are dropped (padding up), the rest is pooled by isotonic
-    regression. Where parametric stairs describe every point, they speak for the channel counts in between (multiples
+    regression. Where parametric stairs describe the points, they speak for the channel counts in between (multiples
     of `unit`), and every tread is the widest that costs at least a claimable step, max(3 x resolution, 1 %), less than
     the next. Elsewhere neighbouring levels are merged, the closest first, until every step is as large as that and as
     four standard errors of the levels it separates. Noise alone yields one tread.
@@ -122,7 +122,7 @@ def fit_staircase(points: Sequence[Point], resolution: float, *, unit: int = 1) 
     regimes = regimes_of(ordered, resolution) or ()
     curve = _filled(ordered, regimes, resolution, unit) if regimes else ordered
     levels = _isotonic(_not_beaten(curve, resolution))
-    blocks = _descended(levels, claimable) if regimes else _merged(levels, claimable)
+    blocks = _stepped(levels, regimes, claimable)
     lows = [ordered[0].channels, *(block.high + 1 for block in blocks)]
     known = [point.channels for point in curve]
     treads = tuple(
@@ -140,17 +140,20 @@ def fit_staircase(points: Sequence[Point], resolution: float, *, unit: int = 1) 
 def regimes_of(points: Sequence[Point], resolution: float) -> tuple[Regime, ...] | None:
     """The parametric stairs that describe every point (see `explain`), None where none do.
 
-    Spikes, that is points that a wider layer beats by more than a claimable step beyond the noise, may be left out.
+    Spikes, that is points that a wider layer beats by more than a claimable step beyond the noise, may be left out; if
+    that is not enough, the narrowest points.
     """
     ordered = _ordered(points)
     claimable = claimable_step(resolution)
     kept = {block.high for block in _not_beaten(ordered, resolution, margin=claimable)}
-    for chosen in (ordered, tuple(point for point in ordered if point.channels in kept)):
+    smooth = tuple(point for point in ordered if point.channels in kept)
+    for narrow_end, chosen in itertools.product((True, False), (ordered, smooth)):
         found = explain(
             [point.channels for point in chosen],
             [point.ns for point in chosen],
             point_errors(chosen, resolution),
             claimable=claimable,
+            narrow_end=narrow_end,
         )
         if found is not None:
             return found
@@ -209,26 +212,30 @@ def _ordered(points: Sequence[Point]) -> tuple[Point, ...]:
 def _filled(
     points: Sequence[Point], regimes: Sequence[Regime], resolution: float, unit: int
 ) -> tuple[Point, ...]:
-    """What the stairs say at every channel count from the narrowest point to the widest."""
-    curve: list[Point] = []
+    """The points below the stairs, and what these say at every channel count from there on, padded up."""
     errors = dict(zip((point.channels for point in points), point_errors(points, resolution), strict=True))
-    for regime in regimes:
+    said: list[Point] = []
+    cheapest = math.inf
+    for regime in reversed(regimes):
         counts = [*range(-(-regime.low // unit) * unit, regime.high + 1, unit)]
         inside = [error for channels, error in errors.items() if regime.low <= channels <= regime.high]
         noise = float(np.mean(inside)) / math.sqrt(max(1, len(inside) - 3))
-        curve += [Point(channels=c, ns=round(ns), noise=noise) for c, ns in zip(counts, regime.ns(counts), strict=True)]
-    return tuple(curve) or tuple(points)
+        for channels, ns in zip(reversed(counts), reversed(regime.ns(counts).tolist()), strict=True):
+            cheapest = min(cheapest, ns)
+            said.append(Point(channels=channels, ns=round(cheapest), noise=noise))
+    below = (point for point in points if not regimes or point.channels < regimes[0].low)
+    return (*below, *reversed(said))
 
 
 def _is_sharp(curve: Sequence[Point], known: Sequence[int], edge: int, unit: int, claimable: float) -> bool:
-    """Whether the curve jumps behind this channel count, by most of a claimable step more than it rose before it."""
+    """Whether the curve jumps behind this channel count, by a claimable step more than it rose before it."""
     place = bisect.bisect_right(known, edge)
     if place >= len(curve):
         return True
     left, right = curve[place - 1], curve[place]
     cheapest = min(point.ns for point in curve[place : place + ODD])
     before = left.ns / curve[place - 2].ns - 1 if place > 1 and left.channels - curve[place - 2].channels <= unit else 0
-    return right.channels - left.channels <= unit and cheapest / left.ns - 1 - max(0.0, before) >= claimable / 2
+    return right.channels - left.channels <= unit and cheapest / left.ns - 1 - max(0.0, before) >= claimable
 
 
 def _not_beaten(points: Sequence[Point], resolution: float, *, margin: float = 0.0) -> list[_Block]:
@@ -256,6 +263,15 @@ def _isotonic(blocks: Sequence[_Block]) -> list[_Block]:
             right = pooled.pop()
             pooled[-1] = _pool(pooled[-1], right)
     return pooled
+
+
+def _stepped(levels: Sequence[_Block], regimes: Sequence[Regime], claimable: float) -> list[_Block]:
+    """The levels of the treads: below the stairs of what was measured, in the stairs of what they say."""
+    first = next((n for n, level in enumerate(levels) if regimes and level.high >= regimes[0].low), len(levels))
+    if first == len(levels):
+        return _merged(levels, claimable)
+    stairs = _descended(levels[first:], claimable)
+    return [*_merged([*levels[:first], stairs[0]], claimable), *stairs[1:]]
 
 
 def _descended(blocks: Sequence[_Block], claimable: float) -> list[_Block]:
