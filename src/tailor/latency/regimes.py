@@ -259,7 +259,7 @@ def _describes(
 def _features(counts: npt.NDArray[np.int64], quantum: int) -> FloatArray:
     padded, inner = (-(-counts // block) * block for block in (quantum, _VECTOR))
     odd = counts % ODD != 0
-    tail = sum((counts % quantum) >> bit & 1 for bit in range(_VECTOR.bit_length()))
+    tail = np.bitwise_count(counts % quantum)
     columns = [np.ones(len(counts)), padded, counts, padded != counts, odd, odd * counts, inner, tail]
     return np.stack(columns, axis=1).astype(np.float64)
 
