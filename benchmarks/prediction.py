@@ -322,7 +322,7 @@ def tables() -> None:
         "blend of two. The last columns are mean / worst error of the other ways of predicting these networks.",
         markdown_table(header, rows),
         "![Predicted against measured](prediction.svg)",
-        "Environments are in `prediction/*.json`, one file a case.",
+        "Environments, with the commit that was measured, are in `prediction/*.json`, one file a case.",
         "Run again: `python benchmarks/prediction.py`",
     ]
     (RESULTS / "prediction.md").write_text("\n\n".join(lines) + "\n", encoding="utf-8")

@@ -47,8 +47,9 @@ class Point:
 class Tread:
     """Channel counts from `low` to `right_edge` that cost the same `ns` after padding up, as far as can be told.
 
-    `sharp` says that the next tread begins with a jump between neighbouring channel counts, seen on both sides or
-    known from the kernel's block; a slope, and an edge lying somewhere in a gap, are cut into treads that are not.
+    `sharp` says that the next tread begins with a jump between neighbouring channel counts that may be claimed, seen on
+    both sides or known from the kernel's block; a slope, and an edge lying somewhere in a gap, are cut into treads that
+    are not.
     """
 
     low: int
