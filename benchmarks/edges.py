@@ -8,7 +8,8 @@ way.
 
 Run it on a quiet machine: `python benchmarks/edges.py [--engines torch,openvino] [--layers NAME,...]`; it says first
 how long it will take, and a second run goes on where the first was stopped. `--find-again` keeps the sweeps and lets
-the finder measure anew.
+the finder measure anew. `--replay` measures nothing: the finder of today probes the sweeps in the results that are
+there, with noise planted into every probe, ten times.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from environment import RESULTS, collect, markdown_table, write_results
 from tailor.database import Database
@@ -41,6 +44,7 @@ SURE = 2.0  # standard errors above the slope from which there is a jump
 SLOPE = 8  # counts on each side in which the slope is seen
 AROUND = 4  # counts on each side whose median tells the level beside an edge
 ROUNDS = 12
+REPLAYS = 10
 CACHE = RESULTS.parent / "raw" / "edges-layers.json"  # the sweeps with their noise stay out of the repository
 
 
@@ -88,6 +92,9 @@ CASES = (
 def main() -> None:
     """Sweep, find, compare, write."""
     options = _options()
+    if options.replay:
+        replay()
+        return
     cases = [case for case in CASES if options.layers is None or case.name in options.layers]
     done: dict[str, Any] = json.loads(CACHE.read_text(encoding="utf-8")) if CACHE.exists() else {}
     environment = collect()
@@ -134,6 +141,46 @@ def compared(device: Device, case: Case, known: dict[str, Any] | None = None) ->
         "finder seconds": time.perf_counter() - swept,
         "sweep": [[point.channels, point.ns, point.noise] for point in sweep],
     }
+
+
+def replay() -> None:
+    """Let the finder probe the sweeps that were measured once, each probe off by a planted error; write what it found.
+
+    The relative standard error is half the layer's A/A resolution, the least that the finder reckons with.
+    """
+    known = json.loads((RESULTS / "edges.json").read_text(encoding="utf-8"))
+    lines, totals = [], np.zeros(4)
+    for row in known["layers"]:
+        times = {channels: int(ns) for channels, ns in enumerate(row["sweep"].split(), start=1)}
+        noise = row["resolution"] / 2
+        sweep = [Point(channels=channels, ns=ns, noise=noise) for channels, ns in times.items()]
+        counts = np.zeros(4)
+        for seed in range(REPLAYS):
+            draw = np.random.default_rng(seed)
+            points: list[Point] = []
+            while probes := next_probes(points, row["width"], row["resolution"], limit=40):
+                told = {channels: times[channels] * math.exp(noise * draw.standard_normal()) for channels in probes}
+                points += [Point(channels=channels, ns=round(ns), noise=noise) for channels, ns in told.items()]
+            missed, invented, true = judged(sweep, fit_staircase(points, row["resolution"]), row["resolution"])
+            counts += np.array([len(true), len(true) - len(missed), len(invented), len(points)]) / REPLAYS
+        totals += counts
+        lines.append((
+            row["engine"], row["layer"], f"{row['resolution']:.2%}", f"{counts[0]:.0f}", f"{counts[1]:.1f}",
+            f"{counts[2]:.1f}", f"{counts[3]:.0f}", f"{counts[3] / row['width']:.0%}",
+        ))  # fmt: skip
+    true, found, invented, probes = totals
+    summary = (
+        f"{found:.1f} of {true:.0f} true edges found, {invented:.1f} invented, {probes:.0f} probes: means of "
+        f"{REPLAYS} replays of sweeps that were measured on {known['environment']['cpu']}, with errors of half the A/A "
+        "resolution planted into every probe."
+    )
+    header = ("engine", "layer", "A/A", "true edges", "found of them", "invented", "probes", "of exhaustive")
+    layers = [dict(zip(header, line, strict=True)) for line in lines]
+    write_results(
+        "edges_replay", {"environment": collect(), "layers": layers}, title="Edges found in recorded sweeps",
+        tables=[summary, markdown_table(header, lines)], command=f"{COMMAND} --replay",
+    )
+    print(summary)
 
 
 def judged(
@@ -255,6 +302,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--engines", default="torch,torch+channels_last,onnxruntime,openvino", type=_names)
     parser.add_argument("--layers", type=_names, help="names of cases, with commas; by default all")
     parser.add_argument("--find-again", action="store_true", help="keep the sweeps, measure the finder's probes anew")
+    parser.add_argument("--replay", action="store_true", help="probe the sweeps in the results, with planted errors")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
