@@ -98,8 +98,8 @@ def explain(
 
     `channels` ascend; `errors` are relative standard errors. A point counts as described within four standard errors,
     half of what may be claimed as a step, or a third of the step that the stair has there: then no claimable edge can
-    hide in it. Kernels treat few channels in ways of their own: without `narrow_end`, the stairs may begin above the
-    narrowest points, as few as need be and all in the lowest quarter.
+    hide in it. Kernels treat few channels in ways of their own: without `narrow_end`, a single stair is sought that may
+    begin above the narrowest points, as few as need be and all in the lowest quarter.
     """
     counts, times = np.asarray(channels, dtype=np.int64), np.asarray(ns, dtype=np.float64)
     sigma = np.maximum(np.asarray(errors, dtype=np.float64), 1e-4)

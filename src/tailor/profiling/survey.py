@@ -116,8 +116,8 @@ def survey(
 def _expected(dense: DenseTime, points: int, layer_seconds: float, networks: int) -> str:
     """How long the profile may take, when the database knows nothing of it yet."""
     layers = min(points * layer_seconds, 2 * _STAIR_SECONDS) + _layer_seconds(dense)
-    all_rounds = networks * _pace(dense).seconds(MOST_ROUNDS)  # on a noisy machine
-    minutes = (layers + min(all_rounds, _NETWORK_SECONDS)) / 60
+    twice = 2 * networks * _pace(dense).seconds(MOST_ROUNDS)  # on a noisy machine all of them are timed again
+    minutes = (layers + min(twice, _NETWORK_SECONDS)) / 60
     return f"dense {dense.interval.value / 1e6:.3f} ms; the profile takes up to {math.ceil(minutes)} min from here"
 
 
