@@ -120,3 +120,21 @@ def test_a_change_of_kernel_is_told_at_the_border_alone() -> None:
     told = {reason.channels: reason.sentence for reason in step_reasons(found, accounts)}
     assert told[64] == "a gives way to b"
     assert (told[16], told[96]) == ("a", "b")
+
+
+def test_a_narrow_end_of_its_own_is_told_by_its_own_kernel() -> None:
+    """Below the stairs every step that another kernel accounts for is told as a change, not as the stairs' block."""
+    narrow = [Point(channels=c, ns=ns, noise=0.002) for c, ns in ((1, 500), (4, 4_000), (5, 7_000))]
+    counts = (16, 17, 32, 33, 48, 49, 64, 80, 81, 96, 112, 113, 128)
+    points = [Point(channels=c, ns=10_000 * -(-c // 16), noise=0.002) for c in counts]
+    found = fit_staircase([*narrow, *points], 0.004)
+    assert [regime.low for regime in found.regimes] == [16]
+    below, above = telling_counts(found)
+    assert below < 16 <= above
+    accounts = {
+        below: KernelAccount(kernel="a", block=4, sentence="a"),
+        above: KernelAccount(kernel="b", block=16, sentence="b"),
+    }
+    told = {reason.channels: reason.sentence for reason in step_reasons(found, accounts)}
+    assert (told[4], told[32]) == ("a", "b")
+    assert told[5] == "a gives way to b"

@@ -95,8 +95,8 @@ def telling_counts(staircase: Staircase) -> tuple[int, ...]:
     One more speaks for the narrowest points where the regimes leave these out.
     """
     if staircase.regimes:
-        narrowest, low = staircase.points[0].channels, staircase.regimes[0].low
-        below = (_told_at(staircase, narrowest, low - 1),) if narrowest < low else ()
+        narrow_end = _narrow_end(staircase)
+        below = (_told_at(staircase, 1, narrow_end),) if narrow_end else ()
         return (*below, *(_told_at(staircase, regime.low, regime.high) for regime in staircase.regimes))
     edges = staircase.edges
     if len(edges) < 2:
@@ -130,7 +130,7 @@ def step_summary(why: Sequence[StepReason]) -> list[tuple[str, tuple[int, ...]]]
 def _reason(edge: int, staircase: Staircase, below: KernelAccount, above: KernelAccount) -> str:
     tread = next(tread for tread in staircase.treads if tread.right_edge == edge)
     borders = {regime.high for regime in staircase.regimes[:-1]}
-    border = edge in borders or not staircase.regimes or edge < staircase.regimes[0].low
+    border = edge in borders or edge <= _narrow_end(staircase) or not staircase.regimes
     if border and below.kernel != above.kernel and below.kernel and above.kernel:
         return f"{below.kernel} gives way to {above.kernel}"
     for account in (above, below):
@@ -143,10 +143,17 @@ def _reason(edge: int, staircase: Staircase, below: KernelAccount, above: Kernel
 
 
 def _teller(staircase: Staircase, told: Sequence[int], channels: int) -> int:
-    """The count whose kernel speaks for this one: of the same regime, else the nearest that is no narrower."""
+    """The count whose kernel speaks for this one: of the same stretch, else the nearest that is no narrower."""
     regime = next((each for each in staircase.regimes if each.low <= channels <= each.high), None)
-    same = [count for count in told if regime is not None and regime.low <= count <= regime.high]
+    low, high = (regime.low, regime.high) if regime is not None else (0, _narrow_end(staircase))
+    same = [count for count in told if low <= count <= high] if channels <= high else []
     return min(same, default=min((count for count in told if count >= channels), default=told[-1]))
+
+
+def _narrow_end(staircase: Staircase) -> int:
+    """The widest measured count that the regimes leave out below them; 0 where there is none."""
+    low = staircase.regimes[0].low if staircase.regimes else 0
+    return max((point.channels for point in staircase.points if point.channels < low), default=0)
 
 
 def _told_at(staircase: Staircase, low: int, high: int) -> int:
