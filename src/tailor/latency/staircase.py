@@ -148,7 +148,7 @@ def regimes_of(points: Sequence[Point], resolution: float) -> tuple[Regime, ...]
     claimable = claimable_step(resolution)
     kept = {block.high for block in _not_beaten(ordered, resolution, margin=claimable)}
     smooth = tuple(point for point in ordered if point.channels in kept)
-    for narrow_end, chosen in itertools.product((True, False), (ordered, smooth)):
+    for narrow_end, chosen in itertools.product((True, False), dict.fromkeys((ordered, smooth))):
         found = explain(
             [point.channels for point in chosen],
             [point.ns for point in chosen],
