@@ -65,7 +65,7 @@ ENGINES = {
 CPU, GPU = tuple(ENGINES)[:4], tuple(ENGINES)[4:]
 PROBES, UNSEEN, BLOCK = 290, 32, 8
 SESSIONS, PRECISE = (4, 10), 0.01  # fewest and most sessions of an unseen network; the standard error that is enough
-ROUNDS = (12, 36)  # of a session: making a network ready takes as long as a dozen rounds
+ROUNDS = (12, 36)  # fewest and most of a session, which ends once all its ratios are known so well
 METHODS = ("tailor", "flops", "three sub-networks", "lone layers", "cout only")
 GOAL_MEAN, GOAL_WORST, GOAL_SECONDS = 0.025, 0.10, 600
 

@@ -21,6 +21,10 @@ def test_what_a_session_took_is_what_is_foretold_of_another(
     assert seen.seconds(rounds) == pytest.approx(prepare + (rounds + 1) * one_round, rel=1e-6)
 
 
+def test_where_a_device_does_not_tell_all_time_counts_as_rounds() -> None:
+    assert Pace.seen(spent=8.0, in_rounds=None, rounds=3, networks=2) == Pace(prepare=0.0, one_round=1.0)
+
+
 @given(SECONDS, SECONDS, st.floats(0.0, 100.0))
 def test_rounds_are_the_most_that_fit_and_never_too_few(prepare: float, one_round: float, seconds: float) -> None:
     pace = Pace(prepare=prepare, one_round=one_round)

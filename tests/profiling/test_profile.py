@@ -163,6 +163,16 @@ def test_every_session_of_a_noisy_network_is_remembered(
     assert second.accounts == first.accounts
 
 
+def test_a_real_session_tells_what_went_into_its_rounds() -> None:
+    """The rest made the networks ready: rounds are planned by both."""
+    probes = open_probes(MODEL, GRAPH, X, Target(), database=Database.memory())
+    before = time.perf_counter()
+    timed = probes.timer.time([GRAPH.smallest_widths], settings_named("quick"))
+    spent = time.perf_counter() - before
+    assert timed.seconds is not None
+    assert sum(sum(samples) for samples in timed.dense) / 1e9 < timed.seconds < spent
+
+
 def test_the_narrowest_network_is_measured_and_every_block_has_the_dense_one(
     plant: Callable[[PlantedDevice], PlantedDevice]
 ) -> None:

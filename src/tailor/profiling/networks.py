@@ -55,13 +55,14 @@ class NetworkTime:
 class TimedNetworks:
     """One session: the networks that ran, what their engine accounts for, the dense instances' samples, raw data.
 
-    `seconds` went into the rounds; what the session took beyond them made the networks ready or gave accounts.
+    `seconds` went into the rounds, None where the device does not tell; what the session took beyond them made the
+    networks ready or gave accounts.
     """
 
     times: Mapping[Widths, NetworkTime]
     accounts: Mapping[Widths, NetworkAccount]
     dense: tuple[tuple[int, ...], ...]
-    seconds: float
+    seconds: float | None
     measurements: tuple[Measurement, ...]
 
 
@@ -93,7 +94,7 @@ class NetworkTimer:
             times=self.ratios(networks, by_key),
             accounts={widths: accounts[key] for widths in networks if (key := self.key(widths)) in accounts},
             dense=tuple(by_key[subject.key].samples_ns for subject in dense),
-            seconds=max((found.conditions.seconds for found in measurements if found.conditions), default=0.0),
+            seconds=conditions.seconds if (conditions := measurements[0].conditions) is not None else None,
             measurements=tuple(measurements),
         )
 

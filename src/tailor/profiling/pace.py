@@ -17,8 +17,12 @@ class Pace:
     one_round: float
 
     @classmethod
-    def seen(cls, *, spent: float, in_rounds: float, rounds: int, networks: int) -> Pace:
-        """What a session of so many networks tells that took `spent` seconds, `in_rounds` of them in its rounds."""
+    def seen(cls, *, spent: float, in_rounds: float | None, rounds: int, networks: int) -> Pace:
+        """What a session of so many networks tells that took `spent` seconds, `in_rounds` of them in its rounds.
+
+        Where these are not known, all of it counts as rounds.
+        """
+        in_rounds = spent if in_rounds is None else in_rounds
         return cls(
             prepare=max(0.0, spent - in_rounds) / networks,
             one_round=max(1e-9, in_rounds) / (rounds + 1) / networks,
