@@ -36,7 +36,7 @@ from tailor.database import Database
 from tailor.latency.candidates import draw_networks
 from tailor.latency.fitting import fit_error
 from tailor.profiling.fitting import FittedLatency, fit_latency
-from tailor.profiling.networks import NetworkTimer
+from tailor.profiling.networks import NetworkTime, NetworkTimer
 from tailor.profiling.probes import NetworkProbes
 from tailor.profiling.session import conclude, open_probes
 from tailor.profiling.stairs import stairs_by_layer
@@ -63,7 +63,7 @@ ENGINES = {
     "torch-compile-cuda": Target(engine="torch-compile", device="cuda"),
 }
 CPU, GPU = tuple(ENGINES)[:4], tuple(ENGINES)[4:]
-PROBES, UNSEEN, BLOCK = 290, 32, 8
+PROBES, UNSEEN, BLOCK = 290, 32, 16
 SESSIONS, PRECISE = (4, 10), 0.01  # fewest and most sessions of an unseen network; the standard error that is enough
 ROUNDS = (12, 36)  # fewest and most of a session, which ends once all its ratios are known so well
 METHODS = ("tailor", "flops", "three sub-networks", "lone layers", "cout only")
@@ -217,29 +217,39 @@ def model_name(fit: FittedLatency) -> str:
 
 
 def truth(timer: NetworkTimer, networks: Sequence[Widths], dense_ns: int) -> dict[Widths, tuple[float, float]]:
-    """Latency in ns and its relative standard error: the median of sessions, each with fresh instances.
+    """Latency in ns and its relative standard error: the mean of sessions with fresh instances, quiet ones before all.
 
     Networks whose standard error is above 1 % are measured in further sessions, in other company, up to ten.
     """
-    logs: dict[Widths, list[float]] = {widths: [] for widths in networks}
+    known: dict[Widths, list[NetworkTime]] = {widths: [] for widths in networks}
     for session in range(SESSIONS[1]):
-        left = [widths for widths in networks if session < SESSIONS[0] or _error(logs[widths]) > PRECISE]
+        found = _said(known)
+        left = [widths for widths in networks if session < SESSIONS[0] or found[widths][1] > PRECISE]
         np.random.default_rng(session).shuffle(left)  # type: ignore[arg-type]
         for start in range(0, len(left), BLOCK):
             settings = TimingSettings(
                 min_rounds=ROUNDS[0], max_rounds=ROUNDS[1], half_width=1.96 * PRECISE, paired=True, max_seconds=600.0,
-                sample_seconds=0.004, warmup_seconds=0.0, seed=session * 100 + start,
+                warmup_seconds=0.0, seed=session * 100 + start,
             )
-            times = timer.time(left[start : start + BLOCK], settings).times
-            for widths, found in times.items():
-                logs[widths].append(math.log(found.ratio))
-    return {
-        widths: (dense_ns * math.exp(statistics.median(values)), _error(values)) for widths, values in logs.items()
-    }
+            for widths, timed in timer.time(left[start : start + BLOCK], settings).times.items():
+                known[widths].append(timed)
+    return {widths: (dense_ns * math.exp(log), error) for widths, (log, error) in _said(known).items()}
 
 
-def _error(values: Sequence[float]) -> float:
-    return statistics.stdev(values) / math.sqrt(len(values))
+def _said(known: Mapping[Widths, Sequence[NetworkTime]]) -> dict[Widths, tuple[float, float]]:
+    """Each network's log ratio, weighted by how sure its sessions are, and its standard error from how they scatter."""
+    quietest = min((session.dense_ns for each in known.values() for session in each), default=1.0)
+    found = {}
+    for widths, sessions in known.items():
+        if len(sessions) < 2:
+            found[widths] = (0.0, math.inf)
+            continue
+        logs = np.array([math.log(session.ratio) for session in sessions])
+        weights = np.array([1 / max(session.judged(quietest).noise, PRECISE) ** 2 for session in sessions])
+        mean = float(np.average(logs, weights=weights))
+        spread = math.sqrt(float(np.sum((weights * (logs - mean)) ** 2)) * len(sessions) / (len(sessions) - 1))
+        found[widths] = (mean, spread / float(np.sum(weights)))
+    return found
 
 
 def by_flops(raw: Raw, networks: Sequence[Widths]) -> list[float]:

@@ -63,8 +63,8 @@ def test_the_whole_interval_decides(budget: str, ratio: Interval, outcome: Outco
 class PlantedDevice:
     """Dense networks take 1 ms, pruned ones 0.58 ms; every instance is off by an effect of its own."""
 
-    def __init__(self, spread: float) -> None:
-        self.rng, self.spread, self.sessions = random.Random(0), spread, 0
+    def __init__(self, spread: float, busy: float = 1.0) -> None:
+        self.rng, self.spread, self.busy, self.sessions = random.Random(0), spread, busy, 0
         self.paired: set[bool] = set()
 
     def environment(self) -> Environment:
@@ -76,7 +76,10 @@ class PlantedDevice:
         found = []
         for subject in subjects:
             ns = (580_000 if "pruned" in subject.key else 1_000_000) * math.exp(self.rng.gauss(0, self.spread))
-            noise = tuple(round(ns * (1 + 0.002 * self.rng.random())) for _ in range(12))
+            slower = self.busy if "pruned" in subject.key else 1.0  # in two rounds of three
+            noise = tuple(
+                round(ns * (1 + 0.002 * self.rng.random()) * (slower if number % 3 else 1)) for number in range(12)
+            )
             found.append(
                 Measurement(
                     subject=subject.key, environment=self.environment().key, session="s", stopped="rounds",
@@ -104,6 +107,18 @@ def test_instances_that_agree_decide_at_once_and_what_disturbed_is_warned_of(
     assert verdict.ratio.value == pytest.approx(0.58, rel=0.01)
     assert verdict.dense.low < 1e6 < verdict.dense.high * 1.01
     assert any("(steal)" in warning for warning in verdict.warnings)
+
+
+def test_a_budget_that_only_quiet_rounds_keep_passes_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    verdict = judged(monkeypatch, tmp_path, PlantedDevice(spread=0.002, busy=1.2))
+    assert verdict.outcome is Outcome.PASS
+    assert verdict.ratio.value == pytest.approx(0.58, rel=0.01)
+    (told,) = [warning for warning in verdict.warnings if "their median is" in warning]
+    assert "median is 69." in told
+    slightly = judged(monkeypatch, tmp_path, PlantedDevice(spread=0.002, busy=1.01))
+    assert not any("their median is" in warning for warning in slightly.warnings)
 
 
 def test_instances_that_differ_leave_the_budget_undecided_though_every_round_agrees(

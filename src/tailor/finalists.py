@@ -65,16 +65,20 @@ class CandidateTimer:
         for widths, own in zip(structures, rest, strict=True):
             self._sessions[widths].append((own, dense))
         if len(dense) == 1:
-            return [_by_rounds(self._sessions[widths]) for widths in structures]
+            return [_by_rounds(self._sessions[widths], self._settings.statistic) for widths in structures]
         return [
-            compare_instances(self._sessions[widths], peers=[other for other in rest if other is not own]).ratio
+            compare_instances(
+                self._sessions[widths],
+                statistic=self._settings.statistic,
+                peers=[other for other in rest if other is not own],
+            ).ratio
             for widths, own in zip(structures, rest, strict=True)
         ]
 
     def predict(self, widths: Widths) -> Estimate:
         """The latency of one structure, measured with one instance: a search asks for hundreds of them."""
         dense, own = self._samples([widths], 1)
-        ratio = ratio_interval(own[0], dense[0])
+        ratio = ratio_interval(own[0], dense[0], statistic=self._settings.statistic)
         ns, low, high = (round(share * self._dense_ns) for share in (ratio.value, ratio.low, ratio.high))
         return Estimate(ns=ns, low_ns=low, high_ns=high, source="measured")
 
@@ -89,10 +93,10 @@ class CandidateTimer:
         return [[found.samples_ns for found in group] for group in timed.values()]
 
 
-def _by_rounds(sessions: Sequence[Session]) -> Interval:
+def _by_rounds(sessions: Sequence[Session], statistic: str) -> Interval:
     """The ratio of two networks with one instance each, over the rounds of all sessions."""
     own = [ns for instances, _ in sessions for ns in instances[0]]
-    return ratio_interval(own, [ns for _, instances in sessions for ns in instances[0]])
+    return ratio_interval(own, [ns for _, instances in sessions for ns in instances[0]], statistic=statistic)
 
 
 class Finalist:

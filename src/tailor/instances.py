@@ -3,7 +3,7 @@
 Where an instance's memory lies is a random effect of its own: up to several percent, and not averaged away by more
 rounds. So the unit of the statistic is the instance, not the sample:
 
-    x = median over rounds of log(sample / the round's centre)      one number per instance; drift cancels in the centre
+    x = mean of the quickest quarter of log samples                  one number per instance: its quiet level
     log ratio = mean x of the one network - mean x of the other     in every session; the mean over sessions
     s^2 = sum of squares of x about its network's mean / freedom    pooled over networks and sessions
     interval = log ratio +- t(0.975, freedom) * s * sqrt(sum over sessions of (1/m + 1/n)) / sessions
@@ -26,14 +26,40 @@ from scipy.special import stdtrit
 
 from tailor.errors import MeasurementError
 from tailor.records import Interval
-from tailor.timing import aa_resolution, median_interval
+from tailor.timing import aa_resolution, mean_interval, median_interval, quiet_interval, quiet_values
 
 __all__ = ["InstanceComparison", "Instances", "Session", "compare_instances", "instances_latency"]
 
 Instances: TypeAlias = Sequence[Sequence[int]]  # samples in ns of each instance, shape [instances, rounds]
 Session: TypeAlias = tuple[Instances, Instances]  # both networks' instances, timed in the same shuffled rounds
 
-_CENTRES: dict[str, Callable[[Sequence[float]], float]] = {"median": statistics.median, "mean": statistics.fmean}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Statistic:
+    """How an instance's log samples become one number: the `centre` of what `values` makes of them.
+
+    `interval` is that of the rounds, from one value for each of them; `summary` is an instance's latency from its
+    samples, in their unit.
+    """
+
+    values: Callable[[Sequence[float]], Sequence[float]]
+    centre: Callable[[Sequence[float]], float]
+    interval: Callable[[Sequence[float]], Interval]
+    summary: Callable[[Sequence[float]], float]
+
+
+_STATISTICS = {
+    "quiet": _Statistic(
+        values=quiet_values,
+        centre=statistics.fmean,
+        interval=mean_interval,
+        summary=lambda samples: quiet_interval(samples).value,
+    ),
+    "median": _Statistic(
+        values=tuple, centre=statistics.median, interval=median_interval, summary=statistics.median
+    ),
+    "mean": _Statistic(values=tuple, centre=statistics.fmean, interval=median_interval, summary=statistics.fmean),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +79,7 @@ class InstanceComparison:
 
 
 def compare_instances(
-    sessions: Sequence[Session], *, statistic: str = "median", peers: Sequence[Instances] = ()
+    sessions: Sequence[Session], *, statistic: str = "quiet", peers: Sequence[Instances] = ()
 ) -> InstanceComparison:
     """Hold two networks against each other over all sessions; `statistic` summarises an instance's rounds.
 
@@ -66,34 +92,35 @@ def compare_instances(
         _require_pairs(session)
     if not sessions:
         raise MeasurementError("no session to compare instances in", value=0)
-    centre = _CENTRES[statistic]
-    levels = [_levels(session, centre) for session in sessions]
-    known = [_group_levels(group, group, centre) for group in peers]
+    how = _STATISTICS[statistic]
+    levels = [_levels(session, how) for session in sessions]
+    known = [_group_levels(rows, rows, how.centre) for rows in (_rows(group, how) for group in peers)]
     spread, freedom = _pooled([*(group for session in levels for group in session), *known])
     log_ratio = statistics.fmean(statistics.fmean(a) - statistics.fmean(b) for a, b in levels)
     error = spread * math.sqrt(sum(1 / len(a) + 1 / len(b) for a, b in levels)) / len(levels)
     half = float(stdtrit(freedom, 0.975)) * error
-    rounds = median_interval([value for session in sessions for value in _paired(session)])
+    rounds = how.interval([value for session in sessions for value in _paired(session, how)])
     first, second = ([session[side] for session in sessions] for side in (0, 1))
     return InstanceComparison(
         ratio=_exponential(log_ratio, max(half, rounds.high - log_ratio, 0), max(half, log_ratio - rounds.low, 0)),
-        first=_latency(first, centre, spread, freedom),
-        second=_latency(second, centre, spread, freedom),
+        first=_latency(first, how, spread, freedom),
+        second=_latency(second, how, spread, freedom),
         spread=spread,
         resolution=_resolution([group for session in sessions for group in session]),
     )
 
 
-def instances_latency(instances: Instances, *, statistic: str = "median") -> tuple[Interval, float]:
+def instances_latency(instances: Instances, *, statistic: str = "quiet") -> tuple[Interval, float]:
     """Latency in ns of a network by its instances of one session, with its interval, and its A/A resolution.
 
     Raises:
         MeasurementError: fewer than two instances, or unequal rounds.
     """
     _require_pairs((instances, instances))
-    centre = _CENTRES[statistic]
-    spread, freedom = _pooled([_group_levels(instances, instances, centre)])
-    return _latency([instances], centre, spread, freedom), _resolution([instances])
+    how = _STATISTICS[statistic]
+    rows = _rows(instances, how)
+    spread, freedom = _pooled([_group_levels(rows, rows, how.centre)])
+    return _latency([instances], how, spread, freedom), _resolution([instances])
 
 
 def _require_pairs(session: Session) -> None:
@@ -106,16 +133,23 @@ def _require_pairs(session: Session) -> None:
         raise MeasurementError(message, value=fewest)
 
 
-def _levels(session: Session, centre: Callable[[Sequence[float]], float]) -> tuple[list[float], list[float]]:
-    everything = [*session[0], *session[1]]
-    first, second = (_group_levels(group, everything, centre) for group in session)
-    return first, second
+def _rows(group: Instances, how: _Statistic) -> list[Sequence[float]]:
+    """For every instance, one value a round: shape [instances, rounds]."""
+    return [how.values([math.log(ns) for ns in samples]) for samples in group]
 
 
-def _group_levels(group: Instances, everything: Instances, centre: Callable[[Sequence[float]], float]) -> list[float]:
-    """Each instance's log latency about the centre of its rounds."""
-    middles = [statistics.fmean(map(math.log, row)) for row in zip(*everything, strict=True)]
-    return [centre([math.log(ns) - middle for ns, middle in zip(row, middles, strict=True)]) for row in group]
+def _levels(session: Session, how: _Statistic) -> tuple[list[float], list[float]]:
+    first, second = (_rows(group, how) for group in session)
+    everything = [*first, *second]
+    return _group_levels(first, everything, how.centre), _group_levels(second, everything, how.centre)
+
+
+def _group_levels(
+    group: Sequence[Sequence[float]], everything: Sequence[Sequence[float]], centre: Callable[[Sequence[float]], float]
+) -> list[float]:
+    """Each instance's level about the centre of its rounds."""
+    middles = [statistics.fmean(row) for row in zip(*everything, strict=True)]
+    return [centre([value - middle for value, middle in zip(row, middles, strict=True)]) for row in group]
 
 
 def _pooled(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
@@ -125,22 +159,23 @@ def _pooled(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
     return math.sqrt(squares / freedom), freedom
 
 
-def _paired(session: Session) -> list[float]:
-    """Per round, the log ratio of the networks' geometric means over their instances."""
-    first, second = ([statistics.fmean(map(math.log, row)) for row in zip(*group, strict=True)] for group in session)
+def _paired(session: Session, how: _Statistic) -> list[float]:
+    """Per round, the difference of the networks' mean values over their instances."""
+    first, second = (_mean_row(_rows(group, how)) for group in session)
     return [a - b for a, b in zip(first, second, strict=True)]
 
 
-def _latency(
-    sessions: Sequence[Instances], centre: Callable[[Sequence[float]], float], spread: float, freedom: int
-) -> Interval:
+def _mean_row(rows: Sequence[Sequence[float]]) -> list[float]:
+    return [statistics.fmean(row) for row in zip(*rows, strict=True)]
+
+
+def _latency(sessions: Sequence[Instances], how: _Statistic, spread: float, freedom: int) -> Interval:
     """Geometric mean over instances of their latency; the interval is that of instances, never below the rounds'."""
-    logs = [[math.log(centre(samples)) for samples in instances] for instances in sessions]
+    logs = [[math.log(how.summary(samples)) for samples in instances] for instances in sessions]
     value = statistics.fmean(statistics.fmean(group) for group in logs)
     error = spread * math.sqrt(sum(1 / len(group) for group in logs)) / len(logs)
     half = float(stdtrit(freedom, 0.975)) * error
-    rows = [statistics.fmean(map(math.log, row)) for group in sessions for row in zip(*group, strict=True)]
-    rounds = median_interval(rows)
+    rounds = how.interval([value for group in sessions for value in _mean_row(_rows(group, how))])
     return _exponential(value, max(half, rounds.high - value), max(half, value - rounds.low))
 
 

@@ -76,7 +76,8 @@ def test_less_time_is_faster_and_the_other_way_round_slower(monkeypatch: pytest.
     slower = measure(taking(1e6), X, Target(), settings=FEW, versus=taking(1e5))
     assert slower.comparison is Comparison.SLOWER
     assert slower.versus_latency is not None
-    assert slower.versus_latency.value == pytest.approx(1.275e5)
+    assert slower.versus_latency.value == pytest.approx(1.049e5, rel=1e-3)  # the quickest quarter; it drifts to 1.5e5
+    assert slower.typical_ns == pytest.approx(1.275e6)
 
 
 def test_planted_ratios_and_instance_effects_are_recovered_through_a_drift(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ class PlantedTimer:
         self.apart, self.sessions = apart, 0
         self.failing: set[Widths] = set()
         self.noise, self.noisy = 0.01, None
+        self.dense_ns: list[int] = []  # of the first sessions, while neighbours are busy
 
     def key(self, widths: Widths) -> str:
         return f"network {widths['g']}"
@@ -57,8 +59,10 @@ class PlantedTimer:
         in_rounds = self.seconds * (rounds + 1) * len(running)
         self.clock.now += in_rounds + self.prepare * len(running)
         self.log += [(widths, rounds) for widths in running]
+        dense_ns = self.dense_ns.pop(0) if self.dense_ns else 1000
         found = {
-            widths: NetworkTime(ratio=1 + value, low=1, high=1 + 2 * value) for widths, value in noise.items()
+            widths: NetworkTime(ratio=1 + value, low=1, high=1 + 2 * value, dense_ns=dense_ns)
+            for widths, value in noise.items()
         }
         self.sessions += 1
         dense = ((1000,) * rounds, (1000 + self.apart * (-1) ** self.sessions,) * rounds)
@@ -98,7 +102,7 @@ def test_noise_takes_the_time_there_is_and_no_network_away(monkeypatch: Any) -> 
 def test_where_making_ready_takes_longest_networks_are_left_out_rather_than_rounds(monkeypatch: Any) -> None:
     timer = PlantedTimer(Clock(), 0.05, prepare=2.0)
     timer.noise = 0.05
-    assert len(probed(monkeypatch, timer, seconds=120, guess=0.05).times) == 40
+    assert len(probed(monkeypatch, timer, seconds=120, guess=0.05).times) == 45
     assert {rounds for _, rounds in timer.log} == {12}
 
 
@@ -135,7 +139,7 @@ def test_on_a_noisy_machine_every_network_is_timed_again_for_as_long_as_the_firs
     found = probed(monkeypatch, timer, seconds=100, guess=0.007)
     assert 2 * 80 <= len(timer.log) <= 2 * 80 + 8
     assert min(len(sessions) for sessions in found.sessions.values()) == 2
-    alone = NetworkTime(ratio=1.05, low=1, high=1.1).noise
+    alone = NetworkTime(ratio=1.05, low=1, high=1.1, dense_ns=1000).noise
     assert max(time.noise for time in found.times.values()) == pytest.approx(alone / 2**0.5, rel=0.01)
 
 
@@ -143,7 +147,7 @@ def test_little_time_left_is_enough_for_the_noisiest(monkeypatch: Any) -> None:
     timer = PlantedTimer(Clock(), 0.2, NETWORKS[:39])
     found = probed(monkeypatch, timer, seconds=60, guess=0.28)
     again = len(timer.log) - len(found.sessions)
-    assert 8 <= again <= 16
+    assert 8 <= again <= 24
     assert all(len(found.sessions[widths]) == 2 for widths, _ in timer.log[-again:])
 
 
@@ -153,6 +157,29 @@ def test_a_network_is_timed_four_times_at_most(monkeypatch: Any) -> None:
     found = probed(monkeypatch, timer, seconds=100, guess=0.007)
     assert len(found.sessions[NETWORKS[3]]) == 4
     assert len(timer.log) == 80 + 3
+
+
+def test_networks_of_a_session_in_which_the_host_was_busy_are_timed_again_and_its_ratios_count_little(
+    monkeypatch: Any,
+) -> None:
+    timer = PlantedTimer(Clock(), 0.005)
+    timer.dense_ns = [1000, 1200]  # the second block of networks is timed while the dense one is a fifth slower
+    found = probed(monkeypatch, timer, seconds=100, guess=0.007)
+    again = [widths for widths, _ in timer.log[80:]]
+    assert sorted(again, key=NETWORKS.index) == NETWORKS[24:48]
+    assert max(found.doubts().values()) < 0.011
+
+
+def test_a_busy_host_s_ratio_counts_as_far_as_its_dense_network_was_slower() -> None:
+    quiet = NetworkTime(ratio=0.5, low=0.495, high=0.505, dense_ns=1000)
+    busy = NetworkTime(ratio=0.6, low=0.594, high=0.606, dense_ns=1200)
+    assert quiet.judged(1000).noise == pytest.approx(quiet.judged(990).noise, rel=1e-3)  # no two sessions are alike
+    assert busy.judged(1000).noise == pytest.approx(0.5 * (math.log(1.2) - 0.01), rel=0.03)
+    both = Probed(sessions={NETWORKS[0]: [busy, quiet]}).times[NETWORKS[0]]
+    assert both.ratio == pytest.approx(0.5, rel=0.01)
+    assert both.dense_ns == 1000
+    same = Probed(sessions={NETWORKS[0]: [busy]}).times[NETWORKS[0]]
+    assert same.noise == pytest.approx(busy.noise, rel=1e-3)  # nothing quieter is known
 
 
 def test_how_far_instances_of_the_dense_network_lie_apart_is_their_noise(monkeypatch: Any) -> None:

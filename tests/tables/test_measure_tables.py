@@ -30,10 +30,20 @@ def timing(conditions: Conditions | None = QUIET) -> Timing:
 
 def test_a_timing_tells_all_that_it_rests_on() -> None:
     text = timing_text("small", None, timing())
-    assert "4.91 ms, 95 % interval 4.88 ms to 4.95 ms (median of 20 rounds, 3 instances)" in text
+    assert "4.91 ms, 95 % interval 4.88 ms to 4.95 ms (quickest quarter of 20 rounds, 3 instances)" in text
     assert "0.40 % between two instances" in text
     assert "FASTER" not in text
     assert "warning" not in text
+    assert "typical" not in text
+
+
+def test_what_calls_typically_take_is_told_where_other_work_disturbs_the_host() -> None:
+    busy = replace(timing(), samples_ns=((4_910_000,) * 6 + (5_892_000,) * 14,) * 3)
+    text = timing_text("small", "large", busy)
+    assert "typical     5.89 ms, 20.0 % slower: other work disturbs this host" in text
+    assert text.index("4.91 ms") < text.index("5.89 ms") < text.index("8.33 ms") < text.index("target")
+    paper = replace(busy, settings=replace(busy.settings, statistic="mean"))
+    assert "typical" not in timing_text("small", None, paper)
 
 
 def test_a_comparison_tells_both_latencies_and_the_ratio() -> None:

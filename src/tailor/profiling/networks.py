@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -17,27 +18,42 @@ from tailor.latency.accounts import NetworkAccount, settle
 from tailor.protocols import Accountant, Device, Subject
 from tailor.records import Estimate, Measurement, TimingSettings
 from tailor.spec import ChannelGraph, KeepPlan, Widths
-from tailor.timing import ratio_interval
+from tailor.timing import quiet_interval, ratio_interval
 
 __all__ = ["MeasuredLatency", "NetworkTime", "NetworkTimer", "TimedNetworks", "build_widths"]
 
 _DENSE_COPIES = 2  # instances of the dense network in every session: their mean is the reference
 _ACCOUNT_SECONDS = 0.12  # of running for one network's account
+_SAME_STATE = 0.01  # what the dense network's latency differs by from session to session on a quiet host
 _QUIETEST = 0.005  # relative standard error below which a session counts no more: instances differ by that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkTime:
-    """A network's latency as a ratio to the dense one of the same rounds, with its 95 % interval."""
+    """A network's latency as a ratio to the dense one of the same rounds, with its 95 % interval.
+
+    `dense_ns` is what the dense network took in that session: how quiet the host was.
+    """
 
     ratio: float
     low: float
     high: float
+    dense_ns: float
 
     @property
     def noise(self) -> float:
         """Relative standard error of the ratio."""
         return (self.high - self.low) / (2 * 1.96) / self.ratio
+
+    def judged(self, quietest_ns: float) -> NetworkTime:
+        """The same ratio, less sure where the dense network was slower than in the quietest session.
+
+        What slows the dense network by a tenth slows narrow ones by a tenth more or hardly at all: half of what it was
+        slower by, beyond a little, counts as standard error (see benchmarks/quiet.py).
+        """
+        excess = max(0.0, math.log(self.dense_ns / quietest_ns) - _SAME_STATE)
+        reach = 1.96 * math.hypot(self.noise, excess / 2)
+        return replace(self, low=self.ratio * math.exp(-reach), high=self.ratio * math.exp(reach))
 
     @classmethod
     def combined(cls, sessions: Sequence[NetworkTime]) -> NetworkTime:
@@ -48,7 +64,12 @@ class NetworkTime:
         logs = [math.log(session.ratio) for session in sessions]
         mean = sum(weight * log for weight, log in zip(weights, logs, strict=True)) / sum(weights)
         reach = 1.96 / math.sqrt(sum(weights))
-        return cls(ratio=math.exp(mean), low=math.exp(mean - reach), high=math.exp(mean + reach))
+        return cls(
+            ratio=math.exp(mean),
+            low=math.exp(mean - reach),
+            high=math.exp(mean + reach),
+            dense_ns=min(session.dense_ns for session in sessions),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,13 +132,13 @@ class NetworkTimer:
         if not samples:
             failure = next((measurement.failure for measurement in dense if measurement), "it was not timed")
             raise MeasurementError(f"the dense network could not be timed: {failure}", value=failure)
-        reference = [round(math.exp(sum(map(math.log, row)) / len(row))) for row in zip(*samples, strict=True)]
+        level = math.exp(statistics.fmean(math.log(quiet_interval(each).value) for each in samples))
         found = {}
         for widths in networks:
             measurement = session.get(self.key(widths))
             if measurement is not None and measurement.failure is None:
-                ratio = ratio_interval(measurement.samples_ns, reference)
-                found[widths] = NetworkTime(ratio=ratio.value, low=ratio.low, high=ratio.high)
+                ratio = ratio_interval(measurement.samples_ns, *samples)
+                found[widths] = NetworkTime(ratio=ratio.value, low=ratio.low, high=ratio.high, dense_ns=level)
         return found
 
     def _measured(

@@ -1,4 +1,4 @@
-"""Times many whole networks in a given time: block by block beside the dense one, then the noisiest again and again."""
+"""Times many whole networks in a given time: block by block beside the dense one, then the most doubtful again."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from tailor.profiling.networks import NetworkTime, NetworkTimer
 from tailor.profiling.pace import MOST_ROUNDS, USUAL_ROUNDS, Pace
 from tailor.records import Environment, Measurement, TimingSettings
 from tailor.spec import Widths
-from tailor.timing import settings_named
+from tailor.timing import quiet_interval, settings_named
 
 __all__ = ["NetworkProbes", "Probed"]
 
-_BLOCK = 8  # networks beside one dense sentinel; more would spread a round over too long a time
+# Networks beside one dense sentinel, fewest and most. The more, the longer a session takes and the surer it meets quiet
+# moments of a shared host; on a GPU the fewest, because it holds the working memory of all of them at once.
+_BLOCK = (8, 24)
 _FEWEST = 24  # networks below which time is overrun rather than the model starved
 _QUIET = 0.01  # relative standard error from which on more rounds or sessions would teach the model nothing
 _MOST_SESSIONS = 4  # of one network
@@ -38,8 +40,13 @@ class Probed:
 
     @property
     def times(self) -> dict[Widths, NetworkTime]:
-        """Each network's ratio from all its sessions."""
-        return {widths: NetworkTime.combined(known) for widths, known in self.sessions.items()}
+        """Each network's ratio from all its sessions, those of a disturbed host counting less."""
+        every = [session.dense_ns for known in self.sessions.values() for session in known]
+        quietest = min(every, default=1.0)
+        return {
+            widths: NetworkTime.combined([session.judged(quietest) for session in known])
+            for widths, known in self.sessions.items()
+        }
 
     def add(self, times: Mapping[Widths, NetworkTime]) -> None:
         """Keep what one session found."""
@@ -98,8 +105,8 @@ class NetworkProbes:
             left = first_pass - (time.perf_counter() - started)
             if tried + probed.found >= _FEWEST and left <= 0:
                 break
-            block = unknown[tried : tried + _BLOCK]
             rounds = pace.rounds(left / (len(unknown) - tried))
+            block = unknown[tried : tried + self._block(left, pace, rounds)]
             pace = self._measure(block, rounds, self.seed + tried, probed)
             tried += len(block)
             more = int((first_pass - (time.perf_counter() - started)) / pace.seconds(rounds))
@@ -110,7 +117,7 @@ class NetworkProbes:
         if tried:
             spent = time.perf_counter() - started
             least, most = (share * spent for share in _REPEATED)
-            self._repeat_noisy(probed, rounds, min(most, max(least, seconds - spent)))
+            self._repeat_noisy(probed, rounds, pace, min(most, max(least, seconds - spent)))
         order = [widths for widths in networks if widths in probed.sessions]
         probed.sessions = {widths: probed.sessions[widths] for widths in order}
         return probed
@@ -129,6 +136,13 @@ class NetworkProbes:
             raise MeasurementError(f"{len(failed)} narrowed networks could not be run", value=failed)
         times = probed.times
         return [times[widths] for widths in networks]
+
+    def _block(self, seconds: float, pace: Pace, rounds: int) -> int:
+        """How many networks the next session takes: what fits into the time that is left, in bounds."""
+        fewest, most = _BLOCK
+        if self.environment.facts.get("device", "cpu") != "cpu":
+            return fewest
+        return min(most, max(fewest, int(seconds / pace.seconds(rounds))))
 
     def _recalled(self, networks: Sequence[Widths]) -> Probed:
         """What earlier sessions in this environment say of these networks."""
@@ -160,23 +174,23 @@ class NetworkProbes:
         named = {self.timer.key(widths): probed.accounts[widths] for widths in timed.accounts}
         self.database.add_accounts(self.environment, named)
         if len(timed.dense) > 1:
-            first, second = (statistics.median(samples) for samples in timed.dense[:2])
+            first, second = (quiet_interval(samples).value for samples in timed.dense[:2])
             probed.instances.append(math.log(first / second))
         spent = time.perf_counter() - started
         return Pace.seen(spent=spent, in_rounds=timed.seconds, rounds=len(timed.dense[0]), networks=len(block))
 
-    def _repeat_noisy(self, probed: Probed, rounds: int, seconds: float) -> None:
+    def _repeat_noisy(self, probed: Probed, rounds: int, pace: Pace, seconds: float) -> None:
         """Time the noisiest networks again, in other company each time, until all are quiet or the time is used up."""
         started, done = time.perf_counter(), 0
-        while time.perf_counter() - started < seconds:
+        while (left := seconds - (time.perf_counter() - started)) > 0:
             doubts = {
                 widths: doubt for widths, doubt in probed.doubts().items()
                 if doubt > _QUIET and len(probed.sessions[widths]) < _MOST_SESSIONS
             }
             if not doubts:
                 break
-            block = sorted(doubts, key=lambda widths: -doubts[widths])[:_BLOCK]
-            self._measure(block, rounds, self.seed + len(probed.sessions) + done, probed)
+            block = sorted(doubts, key=lambda widths: -doubts[widths])[: self._block(left, pace, rounds)]
+            pace = self._measure(block, rounds, self.seed + len(probed.sessions) + done, probed)
             done += len(block)
             self.progress("noisy networks again", done, done + len(doubts) - len(block))
 

@@ -13,7 +13,7 @@ from tailor.latency.profile import LayerStaircase
 from tailor.profiling.choice import require_choice
 from tailor.profiling.dense import DenseTime, time_dense
 from tailor.profiling.layers import LayerTimer
-from tailor.profiling.pace import MOST_ROUNDS, Pace
+from tailor.profiling.pace import USUAL_ROUNDS, Pace
 from tailor.profiling.probes import NetworkProbes, Probed
 from tailor.profiling.stairs import find_stairs, lone_layers, plan_stairs, points_within, stairs_by_layer
 from tailor.records import TimingSettings
@@ -22,7 +22,8 @@ from tailor.timing import settings_named
 
 __all__ = ["Survey", "survey"]
 
-_NETWORK_SECONDS = 440.0  # time for whole networks; on a quiet machine small ones need less
+# Time for whole networks: each, and all together; on a quiet machine small ones need less.
+_SECONDS_EACH, _NETWORK_SECONDS = 1.5, 440.0
 _STAIR_SECONDS = 240.0  # for making lone layers ready: engines that compile for long get fewer points per stair
 _LAYER_SECONDS = (8.0, 120.0, 90.0)  # time for lone layers: base, per second of dense latency, most
 _NARROWED, _BESIDE = 0.7, 0.2  # a narrowed network's latency over the dense one's, seconds to build it and account
@@ -97,9 +98,7 @@ def survey(
     candidates = group_candidates(graph, stairs_by_layer(staircases), dense.resolution)
     require_choice(graph, candidates, dense.resolution, target)
     probed = probes.time(
-        draw_networks(graph, candidates, networks, seed),
-        seconds=_NETWORK_SECONDS,
-        pace=_pace(dense),
+        draw_networks(graph, candidates, networks, seed), seconds=_network_seconds(dense, networks), pace=_pace(dense)
     )
     return Survey(
         dense=dense,
@@ -116,9 +115,14 @@ def survey(
 def _expected(dense: DenseTime, points: int, layer_seconds: float, networks: int) -> str:
     """How long the profile may take, when the database knows nothing of it yet."""
     layers = min(points * layer_seconds, 2 * _STAIR_SECONDS) + _layer_seconds(dense)
-    twice = 2 * networks * _pace(dense).seconds(MOST_ROUNDS)  # on a noisy machine all of them are timed again
-    minutes = (layers + min(twice, _NETWORK_SECONDS)) / 60
+    minutes = (layers + _network_seconds(dense, networks)) / 60
     return f"dense {dense.interval.value / 1e6:.3f} ms; the profile takes up to {math.ceil(minutes)} min from here"
+
+
+def _network_seconds(dense: DenseTime, networks: int) -> float:
+    """The most time that measuring so many whole networks may take."""
+    each = max(_SECONDS_EACH, 2 * _pace(dense).seconds(USUAL_ROUNDS))
+    return min(networks * each, _NETWORK_SECONDS)
 
 
 def _pace(dense: DenseTime) -> Pace:

@@ -28,11 +28,13 @@ class TimingSettings:
     """When a timing session warms up, samples and stops.
 
     Sampling stops once every subject's 95 % interval of the median is within `half_width` of the median and at least
-    `min_rounds` rounds are done, or at `max_rounds`, or after `max_seconds`. A sample times as many back-to-back
-    calls as fill `sample_seconds` (at least one). Before it, untimed calls for `prime_seconds` (at most 12, none of a
+    `min_rounds` rounds are done, or at `max_rounds`, or after `max_seconds`. A sample is one call: the quickest of
+    single calls and of averages could not be compared. Where calls only launch work (on a GPU) it times as many back to
+    back as fill `sample_seconds`. Before it, untimed calls for `prime_seconds` (at most 12, none of a
     call that takes longer) bring the caches back, which the other subjects have emptied. `fixed_warmup` calls replace
-    the warm-up test when given. `statistic` is "median" or "mean" (the mean is what LACP's protocol reports). With
-    `paired`, each sample is first divided by its round's geometric mean over the subjects: ratios need no more, and
+    the warm-up test when given. `statistic` is "quiet" (the mean of the quickest quarter of the samples, which
+    neighbours on the host disturb least), "median" or "mean" (what LACP's protocol reports). With `paired`, the
+    stopping rule first divides each sample by its round's geometric mean over the subjects: ratios need no more, and
     what slows whole rounds does not make the session longer. Whoever times sets it by what is to be told.
     """
 
@@ -44,7 +46,7 @@ class TimingSettings:
     sample_seconds: float = 0.002
     warmup_seconds: float = 1.0
     fixed_warmup: int | None = None
-    statistic: str = "median"
+    statistic: str = "quiet"
     seed: int = 0
     prime_seconds: float = 0.02
     paired: bool = False

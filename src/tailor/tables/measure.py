@@ -21,20 +21,23 @@ _STOPPED = {
     "time": "the time allowed was over",
     "protocol": "the protocol's rounds were done",
 }
+_STATISTICS = {"quiet": "quickest quarter", "median": "median", "mean": "mean"}
+_TYPICAL = 0.05  # that much slower than its quiet level a call must typically be for the user to hear of it
 
 
 def timing_text(name: str, versus: str | None, timing: Timing) -> str:
     """The latency with all that it rests on; with another network, the ratio and what may be said."""
-    counted = f"{timing.settings.statistic} of {timing.rounds} rounds, {timing.instances} instances"
+    counted = f"{_STATISTICS[timing.settings.statistic]} of {timing.rounds} rounds, {timing.instances} instances"
     rows = [
         (name, f"{_interval(timing.latency)} ({counted})"),
+        *_typical(timing),
         ("target", str(timing.target)),
         ("stopped", _STOPPED.get(timing.stopped, timing.stopped)),
         ("resolution", f"{percent(timing.resolution, 2)} between two instances of it in the same session"),
     ]
     if versus is not None and timing.versus_latency and timing.ratio and timing.comparison:
         ratio = timing.ratio
-        rows.insert(1, (versus, _interval(timing.versus_latency)))
+        rows.insert(rows.index(("target", str(timing.target))), (versus, _interval(timing.versus_latency)))
         spread = f"95 % interval {percent(ratio.low)} to {percent(ratio.high)}"
         rows.append(("ratio", f"{percent(ratio.value)} of {versus}, {spread}: {timing.comparison.value}"))
     return facts_text([*rows, *_warnings(timing.conditions)])
@@ -66,6 +69,14 @@ def _engine_row(timing: EngineTiming, like: float) -> tuple[str, ...]:
     between = "reference" if ratio is None else f"{percent(ratio.low)} to {percent(ratio.high)}"
     return (timing.target.engine, computes, latency(own.value, like), spread, share, between,
             percent(timing.resolution))  # fmt: skip
+
+
+def _typical(timing: Timing) -> list[tuple[str, str]]:
+    """What the rounds took by their median, where that is far from the quiet level."""
+    slower = timing.typical_ns / timing.latency.value - 1
+    if timing.settings.statistic != "quiet" or slower < _TYPICAL:
+        return []
+    return [("typical", f"{duration(timing.typical_ns)}, {percent(slower)} slower: other work disturbs this host")]
 
 
 def _warnings(conditions: Conditions | None) -> list[tuple[str, str]]:

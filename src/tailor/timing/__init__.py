@@ -1,4 +1,4 @@
-"""Times callables side by side: shuffled rounds, warm-up by test, a stopping rule, order-statistic intervals.
+"""Times callables side by side: shuffled rounds, warm-up by test, a stopping rule, quiet levels with intervals.
 
 The unit is the round: every subject once, in a fresh random order, so that clock drift and neighbours hit all of
 them alike and cancel in paired ratios. Nothing here knows a framework; a subject is a callable without arguments.
@@ -9,15 +9,18 @@ from tailor.timing.intervals import (
     claimable_step,
     mean_interval,
     median_interval,
+    quiet_interval,
     ratio_interval,
     summary_interval,
 )
 from tailor.timing.protocols import PROTOCOL_BATCH, PROTOCOLS, settings_named
+from tailor.timing.quiet import QUIET_SHARE, quiet_values
 from tailor.timing.rounds import SAMPLING, Rounds, describe_failure, drift_of, sample_rounds
 
 __all__ = [
     "PROTOCOLS",
     "PROTOCOL_BATCH",
+    "QUIET_SHARE",
     "SAMPLING",
     "Rounds",
     "aa_resolution",
@@ -26,6 +29,8 @@ __all__ = [
     "drift_of",
     "mean_interval",
     "median_interval",
+    "quiet_interval",
+    "quiet_values",
     "ratio_interval",
     "sample_rounds",
     "settings_named",

@@ -1,4 +1,4 @@
-"""What samples say: medians, means and paired ratios with their 95 % intervals, and what may be claimed of them."""
+"""What samples say: quiet levels, medians, means and ratios with their 95 % intervals, and what may be claimed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from collections.abc import Sequence
 
 from tailor.errors import MeasurementError
 from tailor.records import Interval, TimingSettings
+from tailor.timing.quiet import quiet_values
 
 __all__ = [
     "aa_resolution",
     "claimable_step",
     "mean_interval",
     "median_interval",
+    "quiet_interval",
     "ratio_interval",
     "relative_half_width",
     "summary_interval",
@@ -52,23 +54,38 @@ def mean_interval(samples: Sequence[float]) -> Interval:
     return Interval(value=mean, low=mean - half, high=mean + half)
 
 
+def quiet_interval(samples: Sequence[float]) -> Interval:
+    """The mean of the quickest quarter of the samples (geometric) with its 95 % interval, in their unit."""
+    return _exponential(mean_interval(quiet_values([math.log(sample) for sample in samples])))
+
+
 def summary_interval(samples: Sequence[float], settings: TimingSettings) -> Interval:
     """The statistic that the settings ask for, with its 95 % interval."""
-    return mean_interval(samples) if settings.statistic == "mean" else median_interval(samples)
+    intervals = {"quiet": quiet_interval, "median": median_interval, "mean": mean_interval}
+    return intervals[settings.statistic](samples)
 
 
-def ratio_interval(numerator: Sequence[int], denominator: Sequence[int]) -> Interval:
-    """How many times slower the numerator is: the median of the per-round ratios with its 95 % interval.
+def ratio_interval(numerator: Sequence[int], *denominators: Sequence[int], statistic: str = "quiet") -> Interval:
+    """How many times slower the numerator is, with its 95 % interval; of several denominators their geometric mean.
 
-    Both must come from the same rounds. The statistic is taken on log-ratios, so that a / b and b / a agree.
+    All must come from the same rounds. The statistic is taken on logs, so that a / b and b / a agree: "quiet" is the
+    ratio of quiet levels, "median" (and "mean") the median of the per-round ratios.
 
     Raises:
-        MeasurementError: the two have unequal or no rounds.
+        MeasurementError: they have unequal or no rounds.
     """
-    if len(numerator) != len(denominator) or not numerator:
-        counts = (len(numerator), len(denominator))
-        raise MeasurementError(f"paired ratios need the same rounds, not {counts[0]} and {counts[1]}", value=counts)
-    logs = median_interval([math.log(a / b) for a, b in zip(numerator, denominator, strict=True)])
+    counts = [len(samples) for samples in (numerator, *denominators)]
+    if len(set(counts)) != 1 or not counts[0]:
+        told = " and ".join(map(str, counts))
+        raise MeasurementError(f"paired ratios need the same rounds, not {told}", value=tuple(counts))
+    own, *others = ([math.log(sample) for sample in samples] for samples in (numerator, *denominators))
+    if statistic == "quiet":
+        own, *others = (quiet_values(logs) for logs in (own, *others))
+    pairs = [a - statistics.fmean(row) for a, *row in zip(own, *others, strict=True)]
+    return _exponential(mean_interval(pairs) if statistic == "quiet" else median_interval(pairs))
+
+
+def _exponential(logs: Interval) -> Interval:
     return Interval(value=math.exp(logs.value), low=math.exp(logs.low), high=math.exp(logs.high))
 
 

@@ -25,7 +25,7 @@ _WARMUP_PATIENCE = 5  # a session that is still drifting after this many warm-up
 
 _MOST_PRIMES = 12  # untimed calls before a sample: later ones change nothing more (benchmarks/settling.py)
 # How samples are taken: part of every environment, since samples taken in another way are no measurement of the same.
-SAMPLING = f"settled by up to {_MOST_PRIMES} calls"
+SAMPLING = f"single calls on a CPU, settled by up to {_MOST_PRIMES} calls"
 _RETAKES = 12  # times that a sample is taken again when another process had the core meanwhile
 _RETAKEN_NS = 20_000_000  # longer samples than a few time slices are interrupted on every busy machine, always
 _STOLEN_SHARE, _STOLEN_NS = 0.02, 20_000  # what may be missing of the processor's time: timer interrupts, clock reading
@@ -71,7 +71,13 @@ def sample_rounds(
     if not calls:
         raise MeasurementError("nothing to time: the session has no subjects", value=())
     session = _Session(
-        calls=dict(calls), settings=settings, clock=clock, sync=sync or _no_sync, recover=recover, busy=busy
+        calls=dict(calls),
+        settings=settings,
+        clock=clock,
+        launches=sync is not None,
+        sync=sync or _no_sync,
+        recover=recover,
+        busy=busy,
     )
     with _no_garbage_collection():
         start = clock()
@@ -96,6 +102,7 @@ class _Session:
     calls: dict[str, Callable[[], object]]
     settings: TimingSettings
     clock: Callable[[], int]
+    launches: bool
     sync: Callable[[], None]
     recover: tuple[type[Exception], ...]
     busy: Callable[[], int] | None
@@ -157,12 +164,12 @@ class _Session:
         return timed
 
     def _time(self, name: str, *, single: bool) -> int:
-        """Nanoseconds per call, over one call or over as many as fill the sample time."""
+        """Nanoseconds of one call, or per call of as many as fill the sample time where calls only launch work."""
         call, settings = self.calls[name], self.settings
         expected = self.shortest.get(name)
         count = 1
         if not single and expected is not None:
-            count = max(1, math.ceil(settings.sample_seconds * 1e9 / expected))
+            count = max(1, math.ceil(settings.sample_seconds * 1e9 / expected)) if self.launches else 1
             for _ in range(min(_MOST_PRIMES, int(settings.prime_seconds * 1e9 / expected))):
                 call()  # the subjects before this one emptied the caches; steady-state latency is what is meant
         elapsed, stolen = self._take(call, count)

@@ -1,0 +1,147 @@
+"""Which number of a session says the same again later: medians of paired ratios, or quiet levels.
+
+    python benchmarks/quiet.py [--minutes 5]
+
+Ten networks (the dense one twice, eight narrowed ones) run in shuffled rounds for minutes on a host that other machines
+share. Cut into windows of so many rounds, every window says how much of the dense latency each narrowed network takes;
+the standard deviation over the windows is what a session of that length errs by. The last columns say how a window in
+which the dense network is slower by a tenth tells the narrow networks: 0 would be no difference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+import tailor
+from environment import collect, markdown_table, write_results
+from tailor.database import Database
+from tailor.latency.candidates import draw_networks
+from tailor.models import input_shape
+from tailor.profiling.session import open_probes
+from tailor.records import TimingSettings
+from tailor.spec import ChannelGraph, Target, Widths
+from tailor.timing import quiet_values
+
+FloatArray = npt.NDArray[np.float64]
+
+CASES = {
+    "tailor/vgg16-cifar@0.5": Target(),
+    "tailor/resnet56-cifar10": Target(engine="onnxruntime"),
+    "torchvision/resnet18": Target(layout="channels_last"),
+}
+PLACES = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)  # of the narrowed networks, in the order of their work
+WINDOWS = (12, 24, 36, 48, 96)
+DRAWN, SEED, COPIES = 400, 5, 2
+
+
+def narrowed(graph: ChannelGraph) -> list[Widths]:
+    """Random networks from the lightest to the heaviest."""
+    every = {
+        group.name: tuple(width for width in range(group.smallest, group.width + 1) if group.allows(width))
+        for group in graph.groups
+    }
+    ordered = sorted(draw_networks(graph, every, DRAWN, SEED), key=graph.macs)
+    return [ordered[int(place * len(ordered))] for place in PLACES]
+
+
+def recorded(name: str, target: Target, seconds: float) -> tuple[FloatArray, list[float]]:
+    """Log samples of shape [networks, rounds], dense copies first, and each narrowed network's share of the MACs."""
+    torch.manual_seed(0)
+    model = tailor.load_model(name).eval()
+    example = torch.randn(1, *input_shape(name, model))
+    graph = tailor.trace(model, example)
+    probes = open_probes(model, graph, example, target, database=Database.memory())
+    networks = narrowed(graph)
+    endless = TimingSettings(
+        min_rounds=10**6, max_rounds=10**6, half_width=0.0, max_seconds=seconds, warmup_seconds=0.0, paired=True
+    )
+    timed = probes.timer.time(networks, endless)
+    logs = np.log(np.array([measurement.samples_ns for measurement in timed.measurements], dtype=float))
+    whole = graph.macs(graph.dense_widths)
+    return logs, [graph.macs(widths) / whole for widths in networks]
+
+
+def paired_medians(window: FloatArray) -> FloatArray:
+    """Each narrowed network's median over the rounds of its log ratio to the dense copies."""
+    return np.asarray(np.median(window[COPIES:] - window[:COPIES].mean(axis=0), axis=1))
+
+
+def quiet_ratios(window: FloatArray) -> FloatArray:
+    """Each narrowed network's quiet level less that of the dense copies."""
+    levels = np.array([np.mean(quiet_values(row.tolist())) for row in window])
+    return np.asarray(levels[COPIES:] - levels[:COPIES].mean())
+
+
+def scatter(logs: FloatArray, rounds: int, estimate: Callable[[FloatArray], FloatArray]) -> FloatArray:
+    """Standard deviation over windows of so many rounds, for each narrowed network."""
+    return np.asarray(np.std(_over_windows(logs, rounds, estimate), axis=0, ddof=1))
+
+
+def slopes(logs: FloatArray, rounds: int) -> FloatArray:
+    """By how much of what slows the dense network its narrowed versions are slowed more, window by window."""
+    dense = _over_windows(logs, rounds, lambda window: np.array([np.median(window[:COPIES])]))[:, 0]
+    ratios = _over_windows(logs, rounds, paired_medians)
+    return np.array([np.polyfit(dense, column, 1)[0] for column in ratios.T])
+
+
+def _over_windows(logs: FloatArray, rounds: int, estimate: Callable[[FloatArray], FloatArray]) -> FloatArray:
+    starts = range(0, logs.shape[1] - rounds + 1, rounds)
+    return np.array([estimate(logs[:, start : start + rounds]) for start in starts])
+
+
+def main() -> None:
+    """Record, cut into windows, and write what they say."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=5.0)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    environment = collect("onnxruntime")
+    report, rows = {}, []
+    for name, target in CASES.items():
+        logs, macs = recorded(name, target, 60 * arguments.minutes)
+        windows = [rounds for rounds in WINDOWS if logs.shape[1] >= 6 * rounds]
+        found = {
+            statistic: {rounds: scatter(logs, rounds, estimate) for rounds in windows}
+            for statistic, estimate in (("paired medians", paired_medians), ("quiet levels", quiet_ratios))
+        }
+        slowed = slopes(logs, windows[0])
+        report[f"{name} on {target}"] = {
+            "rounds": logs.shape[1],
+            "dense_ms": {
+                f"{share:.0%}": math.exp(float(np.quantile(logs[:COPIES], share))) / 1e6 for share in (0.05, 0.5, 0.95)
+            },
+            "macs": macs,
+            "scatter": {
+                statistic: {str(rounds): list(map(float, each)) for rounds, each in by_rounds.items()}
+                for statistic, by_rounds in found.items()
+            },
+            "slopes": list(map(float, slowed)),
+        }
+        rows += [_row(name, target, statistic, by_rounds, slowed) for statistic, by_rounds in found.items()]
+        print(rows[-2], rows[-1], sep="\n", flush=True)
+    header = ("network", "statistic", *(f"{rounds} rounds" for rounds in WINDOWS), "slope, lightest to heaviest")
+    write_results(
+        "quiet",
+        {"environment": environment, "minutes": arguments.minutes, "cases": report},
+        title="What sessions of so many rounds err by on this host: mean over eight narrowed networks",
+        tables=[markdown_table(header, rows)],
+        command=f"python benchmarks/quiet.py --minutes {arguments.minutes:g}",
+    )
+
+
+def _row(
+    name: str, target: Target, statistic: str, found: dict[int, FloatArray], slowed: Sequence[float]
+) -> tuple[str, ...]:
+    told = [f"{float(np.mean(found[rounds])):.1%}" if rounds in found else "" for rounds in WINDOWS]
+    slope = ", ".join(f"{each:.1f}" for each in slowed) if statistic == "paired medians" else ""
+    return (f"{name} on {target}", statistic, *told, slope)
+
+
+if __name__ == "__main__":
+    main()
