@@ -48,8 +48,8 @@ class NetworkTime:
     def judged(self, quietest_ns: float) -> NetworkTime:
         """The same ratio, less sure where the dense network was slower than in the quietest session.
 
-        What slows the dense network by a tenth slows narrow ones by a tenth more or hardly at all: half of what it was
-        slower by, beyond a little, counts as standard error (see benchmarks/quiet.py).
+        What slows the dense network by a tenth slows narrow ones by two thirds of that or by twice as much (see
+        benchmarks/quiet.py): half of what it was slower by, beyond a little, counts as standard error.
         """
         excess = max(0.0, math.log(self.dense_ns / quietest_ns) - _SAME_STATE)
         reach = 1.96 * math.hypot(self.noise, excess / 2)
