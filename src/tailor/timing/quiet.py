@@ -1,9 +1,9 @@
 """What a call takes while nothing disturbs it: the mean of its quickest samples.
 
-Other machines on the same host slow a call down for seconds or minutes, small networks more than large ones, and never
-make it faster. So the median of the rounds, and the median of paired ratios too, tells what the neighbours did
-meanwhile; the quickest quarter of the samples tells it hardly (see benchmarks/quiet.py). Fewer still would do better on
-one thread, but with several a call is now and then lucky: its threads happen to be awake.
+Other machines on the same host slow a call down for seconds or minutes, small networks not by as much as large ones,
+and hardly ever make it faster. So the median of the rounds, and the median of paired ratios too, tells what the
+neighbours did meanwhile; the quickest quarter of the samples tells it hardly (see benchmarks/quiet.py). Fewer still
+would do better on one thread, but with several a call is now and then lucky: its threads happen to be awake.
 """
 
 from __future__ import annotations
