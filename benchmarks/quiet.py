@@ -4,8 +4,9 @@
 
 Ten networks (the dense one twice, eight narrowed ones) run in shuffled rounds for minutes on a host that other machines
 share. Cut into windows of so many rounds, every window says how much of the dense latency each narrowed network takes;
-the standard deviation over the windows is what a session of that length errs by. The last columns say how a window in
-which the dense network is slower by a tenth tells the narrow networks: 0 would be no difference.
+the standard deviation over the windows is what a session of that length errs by. The last column is the slope of the
+narrowed networks' log ratios over the log latency of the dense one: 0 where all are slowed alike, 1 where a narrowed
+network is slowed twice as much.
 """
 
 from __future__ import annotations

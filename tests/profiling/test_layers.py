@@ -11,6 +11,7 @@ from tailor.database import Database
 from tailor.engines.subjects import layer_module
 from tailor.profiling import layers
 from tailor.profiling.layers import LayerTimer
+from tailor.records import Measurement
 from tailor.spec import LayerShape
 from tailor.timing import settings_named
 
@@ -33,6 +34,13 @@ def ratio(device: PlantedDevice) -> float:
     for shape in (SHAPE, WIDE):
         own.learn([shape], seconds=1.0, ns_per_mac=0.1)
     return own.times[WIDE].ns / own.times[SHAPE].ns
+
+
+def test_a_layer_takes_what_its_quickest_rounds_take() -> None:
+    busy = Measurement(
+        subject="layer", environment="e", session="s", samples_ns=(1000,) * 3 + (1300,) * 9, stopped="rounds"
+    )
+    assert layers._lone_time(busy).ns == 1000
 
 
 def test_a_drift_between_sessions_is_taken_out_by_the_yardstick() -> None:

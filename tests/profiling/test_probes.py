@@ -69,10 +69,12 @@ class PlantedTimer:
         return TimedNetworks(times=found, accounts={}, dense=dense, seconds=in_rounds, measurements=())
 
 
-def probed(monkeypatch: Any, timer: PlantedTimer, *, seconds: float, guess: float) -> Probed:
+def probed(
+    monkeypatch: Any, timer: PlantedTimer, *, seconds: float, guess: float, device: str = "cpu"
+) -> Probed:
     monkeypatch.setattr(probes, "time", timer.clock)
     runner = NetworkProbes(
-        timer=timer, environment=Environment(facts={}), database=Database.memory(), seed=0,  # type: ignore[arg-type]
+        timer=timer, environment=Environment(facts={"device": device}), database=Database.memory(), seed=0,  # type: ignore[arg-type]
         progress=lambda *step: None,
     )
     return runner.time(NETWORKS, seconds=seconds, pace=Pace(prepare=timer.prepare, one_round=guess))
@@ -157,6 +159,13 @@ def test_a_network_is_timed_four_times_at_most(monkeypatch: Any) -> None:
     found = probed(monkeypatch, timer, seconds=100, guess=0.007)
     assert len(found.sessions[NETWORKS[3]]) == 4
     assert len(timer.log) == 80 + 3
+
+
+def test_a_gpu_holds_few_networks_at_once_and_a_processor_many(monkeypatch: Any) -> None:
+    for device, sessions in (("cuda:0", 10), ("cpu", 4)):
+        timer = PlantedTimer(Clock(), 0.005)
+        assert len(probed(monkeypatch, timer, seconds=100, guess=0.007, device=device).times) == 80
+        assert timer.sessions == sessions
 
 
 def test_networks_of_a_session_in_which_the_host_was_busy_are_timed_again_and_its_ratios_count_little(

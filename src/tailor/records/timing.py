@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -122,11 +121,6 @@ class Measurement:
     stopped: str
     failure: str | None = None
     conditions: Conditions | None = None
-
-    @property
-    def median_ns(self) -> int:
-        """Median of the samples."""
-        return round(statistics.median(self.samples_ns))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

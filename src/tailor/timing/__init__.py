@@ -14,13 +14,12 @@ from tailor.timing.intervals import (
     summary_interval,
 )
 from tailor.timing.protocols import PROTOCOL_BATCH, PROTOCOLS, settings_named
-from tailor.timing.quiet import QUIET_SHARE, quiet_values
+from tailor.timing.quiet import quiet_values
 from tailor.timing.rounds import SAMPLING, Rounds, describe_failure, drift_of, sample_rounds
 
 __all__ = [
     "PROTOCOLS",
     "PROTOCOL_BATCH",
-    "QUIET_SHARE",
     "SAMPLING",
     "Rounds",
     "aa_resolution",

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["QUIET_SHARE", "quiet_values"]
+__all__ = ["quiet_values"]
 
-QUIET_SHARE = 1 / 4  # of the samples: their mean is the quiet level
+_SHARE = 1 / 4  # of the samples: their mean is the quiet level
 
 
 def quiet_values(samples: Sequence[float]) -> list[float]:
@@ -23,6 +23,6 @@ def quiet_values(samples: Sequence[float]) -> list[float]:
     two subjects from the same rounds pair.
     """
     ordered = sorted(samples)
-    count = max(1, round(QUIET_SHARE * len(ordered)))
+    count = max(1, round(_SHARE * len(ordered)))
     edge = ordered[min(count, len(ordered) - 1)]
     return [edge + min(sample - edge, 0.0) * len(ordered) / count for sample in samples]
