@@ -11,7 +11,7 @@ import torch
 from tailor.channels import trace
 from tailor.engines import open_device
 from tailor.errors import MeasurementError
-from tailor.finalists import CandidateTimer, choose, given_away, lost_to_noise
+from tailor.finalists import CandidateTimer, Finalist, choose, given_away, lost_to_noise
 from tailor.importance import importance_named, rank
 from tailor.protocols import Subject
 from tailor.records import Environment, Estimate, Interval, Measurement, TimingSettings, Trial
@@ -109,6 +109,27 @@ def test_what_a_noisy_machine_costs_is_told() -> None:
     assert notice.startswith("structure 1 (score 0.5, 40.0% of dense) is taken, not 0 (score 0.9)")
     sure = choose(trials, PlantedTimer({0: 0.61, 1: 0.40}), DENSE_NS, int(0.6 * DENSE_NS))  # type: ignore[arg-type]
     assert lost_to_noise(sure, sure[0], 0.6) is None  # over the limit: nothing was lost
+
+
+def test_what_is_near_the_best_is_tried_until_little_room_is_left() -> None:
+    """The best measures 7 % over its prediction; what is near it is expected to, and all others not to."""
+    trials = [trial(0, 0.59, 0.9), trial(1, 0.40, 0.5), trial(2, 0.58, 0.8)]
+    truth = {0: 0.63, 1: 0.40, 2: 0.62, 10: 0.59, 11: 0.6, 12: 0.55}
+    asked: list[list[int]] = []
+
+    def near(finalists: Sequence[Finalist]) -> list[tuple[Trial, float]]:
+        asked.append([each.trial.number for each in finalists])
+        excess = finalists[0].ratio.high * DENSE_NS / finalists[0].trial.latency.ns
+        return [(trial(10, 0.55, 0.85), excess), (trial(11, 0.57, 0.87), excess), (trial(12, 0.52, 0.45), excess)]
+
+    timer = PlantedTimer(truth)
+    found = choose(trials, timer, DENSE_NS, int(0.6 * DENSE_NS), near=near)  # type: ignore[arg-type]
+    assert asked == [[0, 2, 1]]  # by falling score, and not again: the new one takes 99 % of the limit
+    assert [each.trial.number for each in found] == [10, 1, 2, 0]  # 12 scores less than 1, 11 should take too long
+    assert timer.asked.count(11) == timer.asked.count(12) == 0
+    close = choose(trials, PlantedTimer(truth | {0: 0.59}), DENSE_NS, int(0.6 * DENSE_NS), near=near)  # type: ignore[arg-type]
+    assert close[0].trial.number == 0
+    assert len(asked) == 1  # nothing to look for
 
 
 def test_without_a_passing_structure_the_fastest_is_first() -> None:

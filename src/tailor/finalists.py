@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -20,9 +20,10 @@ from tailor.records import Estimate, Interval, TimingSettings, Trial
 from tailor.spec import Target, Widths
 from tailor.timing import ratio_interval
 
-__all__ = ["CandidateTimer", "Finalist", "choose", "given_away", "lost_to_noise", "room_left"]
+__all__ = ["CandidateTimer", "Finalist", "Near", "choose", "given_away", "lost_to_noise", "room_left"]
 
 _FREEDOM = 6  # degrees of freedom from which on Student's interval is hardly wider than the normal one's
+_CLOSE = 0.97  # of the limit: a winner above it leaves too little room to look for more
 _FAR = 0.9  # of the limit: a winner below it leaves room that the user should hear of
 _SESSIONS = 3  # how often a finalist that may keep the limit is timed before it is left undecided
 
@@ -99,6 +100,13 @@ def _by_rounds(sessions: Sequence[Session], statistic: str) -> Interval:
     return ratio_interval(own, [ns for _, instances in sessions for ns in instances[0]], statistic=statistic)
 
 
+class Near(Protocol):
+    """Scored structures near measured ones, each with measured over predicted latency of the one it is near to."""
+
+    def __call__(self, finalists: Sequence[Finalist]) -> Sequence[tuple[Trial, float]]:
+        """For finalists by falling score."""
+
+
 class Finalist:
     """A scored trial with its measured ratio to the dense network."""
 
@@ -115,35 +123,72 @@ class Finalist:
 
 
 def choose(
-    trials: Sequence[Trial], timer: CandidateTimer, dense_ns: int, limit_ns: int, *, shortlist: int = 6, rounds: int = 4
+    trials: Sequence[Trial],
+    timer: CandidateTimer,
+    dense_ns: int,
+    limit_ns: int,
+    *,
+    near: Near | None = None,
+    shortlist: int = 6,
+    rounds: int = 4,
 ) -> list[Finalist]:
     """Measured finalists, those within the limit first and by falling score, then the others by rising latency.
 
     The best-scored trials are measured side by side, those that may well keep the limit until it is known. Where none
     keeps it, what measuring taught about the prediction's error is applied to all trials and the next shortlist is
-    drawn, up to `rounds` times: corrected by the median error first, then by ever larger ones.
+    drawn, up to `rounds` times: corrected by the median error first, then by ever larger ones. With `near` this goes on
+    while the best one within leaves room, and the structures near the best-scored ones, wherever these were measured to
+    lie, are tried beside the rest: each of them is predicted by the error of the one that it is near to.
     """
     limit = limit_ns / dense_ns
-    left = sorted((t for t in trials if t.score is not None), key=lambda t: (-(t.score or 0.0), t.latency.ns, t.number))
+    left = [_Contender(trial) for trial in trials if trial.score is not None]
     measured: list[Finalist] = []
-    excess = 1.0
+    excess, least = 1.0, -math.inf
     for number in range(1, rounds + 1):
-        fitting = [t for t in left if t.latency.ns * excess <= limit_ns] or sorted(left, key=lambda t: t.latency.ns)
-        batch = fitting[:shortlist]
+        batch = _shortlist(left, excess, limit_ns, least)[:shortlist]
         if not batch:
             break
-        ratios = timer.ratios([Widths(t.widths) for t in batch])
-        measured += [Finalist(trial, ratio) for trial, ratio in zip(batch, ratios, strict=True)]
-        left = [t for t in left if t not in batch]
+        ratios = timer.ratios([Widths(each.trial.widths) for each in batch])
+        new = [Finalist(each.trial, ratio) for each, ratio in zip(batch, ratios, strict=True)]
+        measured += new
+        left = [each for each in left if each not in batch]
         _settle(measured, timer, limit)
-        if any(f.ratio.high <= limit for f in measured):
+        within = [f for f in measured if f.ratio.high <= limit]
+        if within and (near is None or max(f.ratio.high for f in within if f.score == _best(within)) > _CLOSE * limit):
             break
+        least = _best(within)
+        if near is not None and number < rounds:
+            left += [_Contender(*each) for each in near(sorted(new, key=lambda f: (-f.score, f.ratio.value)))]
         errors = sorted(f.ratio.value * dense_ns / f.trial.latency.ns for f in measured)
         excess = max(1.0, errors[len(errors) * number // (number + 1)])
     kept = [f for f in measured if f.ratio.high <= limit]
     missed = [f for f in measured if f.ratio.high > limit]
     kept.sort(key=lambda f: (-f.score, f.ratio.value))
     return kept + sorted(missed, key=lambda f: f.ratio.value)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Contender:
+    """A scored trial that is not measured yet; `excess` is what its own prediction has to be multiplied by."""
+
+    trial: Trial
+    excess: float | None = None
+
+
+def _shortlist(left: Sequence[_Contender], excess: float, limit_ns: int, least: float) -> list[_Contender]:
+    """Those that should keep the limit and score above `least`, by falling score; where none should, the fastest."""
+    better = [each for each in left if (each.trial.score or 0.0) > least]
+
+    def expected(each: _Contender) -> float:
+        return each.trial.latency.ns * (each.excess or excess)
+
+    fitting = [each for each in better if expected(each) <= limit_ns]
+    fitting.sort(key=lambda each: (-(each.trial.score or 0.0), expected(each), each.trial.number))
+    return fitting or (sorted(better, key=expected) if math.isinf(least) else [])
+
+
+def _best(finalists: Sequence[Finalist]) -> float:
+    return max((f.score for f in finalists), default=-math.inf)
 
 
 def lost_to_noise(finalists: Sequence[Finalist], winner: Finalist, limit: float) -> str | None:
@@ -183,7 +228,7 @@ def given_away(finalists: Sequence[Finalist], winner: Finalist, limit: float) ->
 def _settle(measured: Sequence[Finalist], timer: CandidateTimer, limit: float) -> None:
     """Time those again that may keep the limit and would win: on a busy machine one session says too little of them."""
     for _ in range(_SESSIONS - 1):
-        best = max((f.score for f in measured if f.ratio.high <= limit), default=-math.inf)
+        best = _best([f for f in measured if f.ratio.high <= limit])
         open_ = [f for f in measured if f.score > best and f.ratio.value <= limit < f.ratio.high]
         if not open_:
             return

@@ -67,7 +67,7 @@ def test_every_method_finds_widths_within_the_limit(name: str, place: Path, prof
         settings_named("quick"), profiled.dense_ns,
     )
     task = SearchTask(line=after, profiled=profiled, timer=timer, candidates=left, limit_ns=limit)
-    result = search_widths(task, latency)
+    result, _ = search_widths(task, latency)
     assert result.best is not None
     assert latency.predict(Widths(result.best.widths)).ns <= limit
     line.graph.check(result.best.widths)

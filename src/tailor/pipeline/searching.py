@@ -15,13 +15,14 @@ from tailor.pipeline.again import TRIALS, after_refusal, before, with_room_left
 from tailor.pipeline.anchoring import anchored, ground_of
 from tailor.pipeline.confirming import Confirmed, confirmed
 from tailor.pipeline.gradual import pruned_while_training
+from tailor.pipeline.nearby import Nearby
 from tailor.pipeline.reach import check_reachable, within_reach
 from tailor.pipeline.request import Line
 from tailor.pipeline.task import SearchTask
 from tailor.pipeline.without_data import KEPT
 from tailor.protocols import Evaluator
 from tailor.records import SearchSummary, TimingSettings, Trial, WidthsRecord
-from tailor.search import EarlierFirst, Journal, SearchProblem, SearchResult, run_search
+from tailor.search import EarlierFirst, Journal, Once, SearchProblem, SearchResult, run_search
 from tailor.spec import KeepPlan, Widths
 from tailor.training import AccuracyEvaluator, training_device
 
@@ -75,10 +76,13 @@ def _search(task: SearchTask, latency: AnchoredLatency) -> tuple[SearchResult, C
     """Search and confirm; what ends over the budget or far below it puts predictions right, for another search."""
     line = task.line
     while True:
-        result = search_widths(task, latency)
+        result, near = search_widths(task, latency)
         require_scored(result, task.limit_ns)
         line.console.stage("measure the finalists")
-        finalists = choose(result.trials, task.timer, task.profiled.dense_ns, task.limit_ns)
+        trials = result.trials if near is None else near.searched
+        finalists = choose(trials, task.timer, task.profiled.dense_ns, task.limit_ns, near=near)
+        if near is not None:
+            result = near.result
         corrected = with_room_left(task, latency, result, finalists)
         if corrected is None:
             end = confirmed(line, finalists)
@@ -114,8 +118,8 @@ def _screening(settings: TimingSettings) -> TimingSettings:
     return replace(settings, max_seconds=min(settings.max_seconds, SCREENING_SECONDS))
 
 
-def search_widths(task: SearchTask, latency: AnchoredLatency) -> SearchResult:
-    """Run the method's strategy."""
+def search_widths(task: SearchTask, latency: AnchoredLatency) -> tuple[SearchResult, Nearby | None]:
+    """Run the method's strategy; also what tries structures near those it found, None where it computes its answer."""
     line, limit, candidates = task.line, task.limit_ns, task.candidates
     request, method = line.request, line.method
     measured = method.latency == "measured"
@@ -129,6 +133,7 @@ def search_widths(task: SearchTask, latency: AnchoredLatency) -> SearchResult:
     )
     ground = ground_of(line, latency, candidates)
     strategy = strategy_of(method, problem.space(latency), ground, seed=request.seed)
+    computed = measured or isinstance(strategy, Once)
     if kept := before(line).kept:
         strategy = EarlierFirst(strategy, [Widths(widths) for widths in kept])
     line.console.stage(
@@ -144,7 +149,7 @@ def search_widths(task: SearchTask, latency: AnchoredLatency) -> SearchResult:
     for notice in result.notices:
         line.console.warn(notice)
     line.console.say(f"{len(result.trials)} structures in {result.seconds:.0f} s")
-    return result
+    return result, None if computed else Nearby(task, latency, problem, journal, result)
 
 
 def _evaluator(line: Line) -> Evaluator:

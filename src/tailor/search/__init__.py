@@ -11,7 +11,7 @@ from tailor.search.knapsack import Knapsack, KnapsackConfig
 from tailor.search.netadapt import NetAdapt, NetAdaptConfig
 from tailor.search.once import Once
 from tailor.search.optimum import Optimum, OptimumConfig
-from tailor.search.problem import Progress, SearchProblem, SearchResult, run_search
+from tailor.search.problem import Progress, SearchProblem, SearchResult, run_search, try_more
 from tailor.search.random_search import RandomSearch, RandomSearchConfig
 from tailor.search.space import SearchSpace
 from tailor.search.step_chooser import StepChooser
@@ -47,4 +47,5 @@ __all__ = [
     "Uniform",
     "UniformConfig",
     "run_search",
+    "try_more",
 ]

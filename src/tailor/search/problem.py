@@ -6,8 +6,8 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from tailor.errors import BudgetUnreachableError, MeasurementError, RunFolderError
 from tailor.protocols import Evaluator, LatencyModel, Proposal, Strategy
@@ -16,7 +16,7 @@ from tailor.search.journal import Journal
 from tailor.search.space import SearchSpace
 from tailor.spec import Widths
 
-__all__ = ["Progress", "SearchProblem", "SearchResult", "run_search"]
+__all__ = ["Progress", "SearchProblem", "SearchResult", "run_search", "try_more"]
 
 Progress = Callable[[int, int, Trial | None], None]
 
@@ -101,7 +101,8 @@ def run_search(
 ) -> SearchResult:
     """Search until the strategy is done; journalled trials are told again instead of being evaluated again.
 
-    `progress(done, planned, best so far)` is called after every trial.
+    `progress(done, planned, best so far)` is called after every trial. What the journal holds beyond the strategy's
+    own trials was tried after it was done (see `try_more`) and comes back with them.
 
     Raises:
         BudgetUnreachableError: even the narrowest structure is over the limit (before any trial).
@@ -125,12 +126,27 @@ def run_search(
         strategy.tell(population)
     earlier = sum(trial.seconds for trial in recorded)
     return SearchResult(
-        trials=tuple(trials),
+        trials=(*trials, *recorded[len(trials) :]),
         seconds=earlier + time.perf_counter() - started,
         planned=strategy.planned,
         limit_ns=problem.limit_ns,
         notices=_notices(journal, len(trials), strategy.planned),
     )
+
+
+def try_more(
+    problem: SearchProblem, result: SearchResult, proposals: Sequence[Proposal], *, journal: Journal | None = None
+) -> SearchResult:
+    """The result with these structures judged too, each in the journal before the next.
+
+    Raises:
+        MeasurementError: the evaluator gave a score that is no number.
+    """
+    started = time.perf_counter()
+    trials = list(result.trials)
+    for proposal in proposals:
+        trials.append(_next_trial(problem, proposal, len(trials), (), journal))
+    return replace(result, trials=tuple(trials), seconds=result.seconds + time.perf_counter() - started)
 
 
 def _next_trial(
