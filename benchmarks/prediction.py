@@ -146,7 +146,8 @@ def measure(case: Case) -> Raw:
     started = time.perf_counter()
     seen = {Widths(probe.widths) for probe in found.networks}
     drawn = draw_networks(graph, found.candidates, UNSEEN + 1, seed=1000)[1:]  # the first is always the narrowest
-    measured = truth(probes.timer, [widths for widths in drawn if widths not in seen], found.dense_ns)
+    unseen = [widths for widths in drawn if widths not in seen]
+    measured = truth(probes.timer, unseen, found.dense_ns, found.statistic)
     return Raw(
         graph=graph,
         survey=surveyed,
@@ -170,7 +171,8 @@ def opened(case: Case) -> tuple[ChannelGraph, NetworkProbes]:
 def repeat(case: Case, raw: Raw) -> Raw:
     """Time the unseen networks once more."""
     _, probes = opened(case)
-    return replace(raw, again=truth(probes.timer, list(raw.measured), raw.survey.dense_ns))
+    statistic = raw.survey.probed.statistic
+    return replace(raw, again=truth(probes.timer, list(raw.measured), raw.survey.dense_ns, statistic))
 
 
 def judge(case: Case, raw: Raw) -> dict[str, Any]:
@@ -186,6 +188,7 @@ def judge(case: Case, raw: Raw) -> dict[str, Any]:
         "case": asdict(case),
         "environment": raw.environment,
         "model": model_name(fit),
+        "statistic": surveyed.probed.statistic,
         "dense_ms": surveyed.dense_ns / 1e6,
         "resolution": surveyed.dense.resolution,
         "instance_noise": surveyed.probed.instance_noise,
@@ -216,7 +219,9 @@ def model_name(fit: FittedLatency) -> str:
     return "surfaces" if fit.surfaces is not None else "lone layers"
 
 
-def truth(timer: NetworkTimer, networks: Sequence[Widths], dense_ns: int) -> dict[Widths, tuple[float, float]]:
+def truth(
+    timer: NetworkTimer, networks: Sequence[Widths], dense_ns: int, statistic: str
+) -> dict[Widths, tuple[float, float]]:
     """Latency in ns and its relative standard error: the mean of sessions with fresh instances, quiet ones before all.
 
     Networks whose standard error is above 1 % are measured in further sessions, in other company, up to ten.
@@ -231,7 +236,7 @@ def truth(timer: NetworkTimer, networks: Sequence[Widths], dense_ns: int) -> dic
                 min_rounds=ROUNDS[0], max_rounds=ROUNDS[1], half_width=1.96 * PRECISE, paired=True, max_seconds=600.0,
                 warmup_seconds=0.0, seed=session * 100 + start,
             )
-            for widths, timed in timer.time(left[start : start + BLOCK], settings).times.items():
+            for widths, timed in timer.time(left[start : start + BLOCK], settings).times[statistic].items():
                 known[widths].append(timed)
     return {widths: (dense_ns * math.exp(log), error) for widths, (log, error) in _said(known).items()}
 

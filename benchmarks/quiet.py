@@ -1,10 +1,12 @@
-"""Which number of a session says the same again later: medians of paired ratios, or quiet levels.
+"""Which number of a session says the same again later: medians of paired ratios, quiet levels, or usual ones.
 
     python benchmarks/quiet.py [--minutes 5]
+    python benchmarks/quiet.py --host NAME       # keep the results beside another machine's
 
 Ten networks (the dense one twice, eight narrowed ones) run in shuffled rounds for minutes on a host that other machines
 share. Cut into windows of so many rounds, every window says how much of the dense latency each narrowed network takes;
-the standard deviation over the windows is what a session of that length errs by. The last column is the slope of the
+the standard deviation over the windows is what a session of that length errs by. Levels are means of the quickest
+quarter (quiet) or three quarters (usual) of the calls. The last column is the slope of the
 narrowed networks' log ratios over the log latency of the dense one: 0 where all are slowed alike, 1 where a narrowed
 network is slowed twice as much.
 """
@@ -12,8 +14,9 @@ network is slowed twice as much.
 from __future__ import annotations
 
 import argparse
+import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +30,7 @@ from tailor.models import input_shape
 from tailor.profiling.session import open_probes
 from tailor.records import TimingSettings
 from tailor.spec import ChannelGraph, Target, Widths
-from tailor.timing import quiet_values
+from tailor.timing import SHARES, quickest_values
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -73,10 +76,16 @@ def paired_medians(window: FloatArray) -> FloatArray:
     return np.asarray(np.median(window[COPIES:] - window[:COPIES].mean(axis=0), axis=1))
 
 
-def quiet_ratios(window: FloatArray) -> FloatArray:
-    """Each narrowed network's quiet level less that of the dense copies."""
-    levels = np.array([np.mean(quiet_values(row.tolist())) for row in window])
+def level_ratios(window: FloatArray, share: float) -> FloatArray:
+    """Each narrowed network's level, by this share of its quickest calls, less that of the dense copies."""
+    levels = np.array([np.mean(quickest_values(row.tolist(), share)) for row in window])
     return np.asarray(levels[COPIES:] - levels[:COPIES].mean())
+
+
+STATISTICS: Mapping[str, Callable[[FloatArray], FloatArray]] = {
+    "paired medians": paired_medians,
+    **{f"{name} levels": functools.partial(level_ratios, share=share) for name, share in SHARES.items()},
+}
 
 
 def scatter(logs: FloatArray, rounds: int, estimate: Callable[[FloatArray], FloatArray]) -> FloatArray:
@@ -100,6 +109,7 @@ def main() -> None:
     """Record, cut into windows, and write what they say."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--host", default="", help="keep the results apart, under this name")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     environment = collect("onnxruntime")
@@ -109,7 +119,7 @@ def main() -> None:
         windows = [rounds for rounds in WINDOWS if logs.shape[1] >= 6 * rounds]
         found = {
             statistic: {rounds: scatter(logs, rounds, estimate) for rounds in windows}
-            for statistic, estimate in (("paired medians", paired_medians), ("quiet levels", quiet_ratios))
+            for statistic, estimate in STATISTICS.items()
         }
         slowed = slopes(logs, windows[0])
         report[f"{name} on {target}"] = {
@@ -125,14 +135,15 @@ def main() -> None:
             "slopes": list(map(float, slowed)),
         }
         rows += [_row(name, target, statistic, by_rounds, slowed) for statistic, by_rounds in found.items()]
-        print(rows[-2], rows[-1], sep="\n", flush=True)
+        print(*rows[-len(found) :], sep="\n", flush=True)
     header = ("network", "statistic", *(f"{rounds} rounds" for rounds in WINDOWS), "slope, lightest to heaviest")
     write_results(
-        "quiet",
+        f"quiet_{arguments.host}" if arguments.host else "quiet",
         {"environment": environment, "minutes": arguments.minutes, "cases": report},
         title="What sessions of so many rounds err by on this host: mean over eight narrowed networks",
         tables=[markdown_table(header, rows)],
-        command=f"python benchmarks/quiet.py --minutes {arguments.minutes:g}",
+        command=f"python benchmarks/quiet.py --minutes {arguments.minutes:g}"
+        + (f" --host {arguments.host}" if arguments.host else ""),
     )
 
 

@@ -9,8 +9,9 @@ rounds. So the unit of the statistic is the instance, not the sample:
     interval = log ratio +- t(0.975, freedom) * s * sqrt(sum over sessions of (1/m + 1/n)) / sessions
 
 with m and n instances and (m - 1) + (n - 1) degrees of freedom in each session: Student's interval for two groups of
-equal variance, blocked by session. Noise of the rounds is part of s; the paired interval of the rounds is a floor, so
-that three instances which happen to agree claim nothing that the rounds do not support.
+equal variance, blocked by session. Other statistics take another share of the samples, or their median, for x. Noise
+of the rounds is part of s; the paired interval of the rounds is a floor, so that three instances which happen to agree
+claim nothing that the rounds do not support.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from scipy.special import stdtrit
 
 from tailor.errors import MeasurementError
 from tailor.records import Interval
-from tailor.timing import aa_resolution, mean_interval, median_interval, quiet_interval, quiet_values
+from tailor.timing import SHARES, aa_resolution, mean_interval, median_interval, quickest_interval, quickest_values
 
 __all__ = ["InstanceComparison", "Instances", "Session", "compare_instances", "instances_latency"]
 
@@ -48,13 +49,17 @@ class _Statistic:
     summary: Callable[[Sequence[float]], float]
 
 
-_STATISTICS = {
-    "quiet": _Statistic(
-        values=quiet_values,
+def _quickest(name: str, share: float) -> _Statistic:
+    return _Statistic(
+        values=lambda samples: quickest_values(samples, share),
         centre=statistics.fmean,
         interval=mean_interval,
-        summary=lambda samples: quiet_interval(samples).value,
-    ),
+        summary=lambda samples: quickest_interval(samples, name).value,
+    )
+
+
+_STATISTICS = {
+    **{name: _quickest(name, share) for name, share in SHARES.items()},
     "median": _Statistic(
         values=tuple, centre=statistics.median, interval=median_interval, summary=statistics.median
     ),
@@ -106,7 +111,7 @@ def compare_instances(
         first=_latency(first, how, spread, freedom),
         second=_latency(second, how, spread, freedom),
         spread=spread,
-        resolution=_resolution([group for session in sessions for group in session]),
+        resolution=_resolution([group for session in sessions for group in session], statistic),
     )
 
 
@@ -120,7 +125,7 @@ def instances_latency(instances: Instances, *, statistic: str = "quiet") -> tupl
     how = _STATISTICS[statistic]
     rows = _rows(instances, how)
     spread, freedom = _pooled([_group_levels(rows, rows, how.centre)])
-    return _latency([instances], how, spread, freedom), _resolution([instances])
+    return _latency([instances], how, spread, freedom), _resolution([instances], statistic)
 
 
 def _require_pairs(session: Session) -> None:
@@ -179,8 +184,10 @@ def _latency(sessions: Sequence[Instances], how: _Statistic, spread: float, free
     return _exponential(value, max(half, rounds.high - value), max(half, value - rounds.low))
 
 
-def _resolution(groups: Sequence[Instances]) -> float:
-    return statistics.median(aa_resolution(a, b) for group in groups for a, b in combinations(group, 2))
+def _resolution(groups: Sequence[Instances], statistic: str) -> float:
+    """By quiet levels also where the statistic is a median or a mean of all samples."""
+    by = statistic if statistic in SHARES else "quiet"
+    return statistics.median(aa_resolution(a, b, by) for group in groups for a, b in combinations(group, 2))
 
 
 def _exponential(log_value: float, above: float, below: float) -> Interval:

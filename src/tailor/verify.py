@@ -134,6 +134,7 @@ def judge(job: VerifyJob) -> Verdict:
         target=job.target,
         environment=open_device(job.target).environment(),
         warnings=tuple(warnings),
+        statistic=job.settings.statistic,
     )
 
 

@@ -13,9 +13,10 @@ from tailor.errors import MeasurementError
 from tailor.profiling import probes
 from tailor.profiling.networks import NetworkTime, TimedNetworks
 from tailor.profiling.pace import Pace
-from tailor.profiling.probes import NetworkProbes, Probed
+from tailor.profiling.probes import NetworkProbes, Probed, Said
 from tailor.records import Environment, TimingSettings
 from tailor.spec import Widths
+from tailor.timing import SHARES
 
 NETWORKS = [Widths({"g": width}) for width in range(1, 81)]
 
@@ -66,7 +67,8 @@ class PlantedTimer:
         }
         self.sessions += 1
         dense = ((1000,) * rounds, (1000 + self.apart * (-1) ** self.sessions,) * rounds)
-        return TimedNetworks(times=found, accounts={}, dense=dense, seconds=in_rounds, measurements=())
+        times = dict.fromkeys(SHARES, found)
+        return TimedNetworks(times=times, accounts={}, dense=dense, seconds=in_rounds, measurements=())
 
 
 def probed(
@@ -184,11 +186,35 @@ def test_a_busy_host_s_ratio_counts_as_far_as_its_dense_network_was_slower() -> 
     busy = NetworkTime(ratio=0.6, low=0.594, high=0.606, dense_ns=1200)
     assert quiet.judged(1000).noise == pytest.approx(quiet.judged(990).noise, rel=1e-3)  # no two sessions are alike
     assert busy.judged(1000).noise == pytest.approx(0.5 * (math.log(1.2) - 0.01), rel=0.03)
-    both = Probed(sessions={NETWORKS[0]: [busy, quiet]}).times[NETWORKS[0]]
+    both = Said(sessions={NETWORKS[0]: [busy, quiet]}).times[NETWORKS[0]]
     assert both.ratio == pytest.approx(0.5, rel=0.01)
     assert both.dense_ns == 1000
-    same = Probed(sessions={NETWORKS[0]: [busy]}).times[NETWORKS[0]]
+    same = Said(sessions={NETWORKS[0]: [busy]}).times[NETWORKS[0]]
     assert same.noise == pytest.approx(busy.noise, rel=1e-3)  # nothing quieter is known
+
+
+def sessions_that_differ(by: float, networks: int) -> Said:
+    """Two sessions of so many networks, the second one slower by so much in logs."""
+    def timed(log: float) -> NetworkTime:
+        return NetworkTime(ratio=math.exp(log), low=math.exp(log - 0.02), high=math.exp(log + 0.02), dense_ns=1000)
+
+    return Said(sessions={widths: [timed(0.0), timed(by)] for widths in NETWORKS[:networks]})
+
+
+def test_the_statistic_is_the_one_that_says_the_same_twice() -> None:
+    for quiet, usual, networks, best in (
+        (0.06, 0.02, 12, "usual"),
+        (0.06, 0.02, 11, "quiet"),  # too few to tell
+        (0.06, 0.05, 40, "quiet"),  # hardly any better
+        (0.02, 0.06, 40, "quiet"),
+    ):
+        said = {"quiet": sessions_that_differ(quiet, networks), "usual": sessions_that_differ(usual, networks)}
+        found = Probed(said=said)
+        assert found.statistic == best
+        differ = quiet if best == "quiet" else usual
+        assert found.times[NETWORKS[0]].ratio == pytest.approx(math.exp(differ / 2), rel=1e-6)
+        assert found.sessions is said[best].sessions
+    assert Probed().statistic == "quiet"
 
 
 def test_how_far_instances_of_the_dense_network_lie_apart_is_their_noise(monkeypatch: Any) -> None:

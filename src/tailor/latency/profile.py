@@ -58,6 +58,7 @@ class Profile:
     models, `surfaces` (from the engine's account of whole networks) and `terms` (from lone layers): whichever predicts
     unseen networks better alone, or both in the `blend` that does; `error` is that of what is kept. `instance_noise` is
     the relative standard deviation of one fresh instance of a network against another: rounds do not average it away.
+    `statistic` says which of the samples latencies rest on (see tailor.timing.SHARES): what repeats on that machine.
     """
 
     target: Target
@@ -78,6 +79,7 @@ class Profile:
     networks_found: int
     seconds: float
     blend: Blend | None = None
+    statistic: str = "quiet"
 
     @property
     def dense_ns(self) -> int:

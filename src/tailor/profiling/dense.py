@@ -9,7 +9,7 @@ from tailor.database import Database
 from tailor.errors import MeasurementError
 from tailor.profiling.networks import NetworkTimer
 from tailor.records import Environment, Interval, TimingSettings
-from tailor.timing import aa_resolution, summary_interval
+from tailor.timing import SHARES, aa_resolution, quickest_interval, summary_interval
 
 __all__ = ["DenseTime", "time_dense"]
 
@@ -24,12 +24,23 @@ class DenseTime:
     interval: Interval
     resolution: float
     prepare: float
+    samples_ns: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+
+    def by(self, statistic: str) -> DenseTime:
+        """The same session's latency by another share of its quickest samples (see tailor.timing.SHARES)."""
+        first, second = self.samples_ns
+        return replace(
+            self, interval=quickest_interval(first, statistic), resolution=aa_resolution(first, second, statistic)
+        )
 
 
 def time_dense(
     timer: NetworkTimer, environment: Environment, database: Database, settings: TimingSettings
 ) -> DenseTime:
-    """The quietest of up to three sessions: one disturbed minute would make every later step unclaimable."""
+    """The quietest of up to three sessions: one disturbed minute would make every later step unclaimable.
+
+    By quiet or by usual levels, whichever two copies agree in better; which of them repeats is known later.
+    """
     sessions = []
     for _ in range(1 if settings.fixed_warmup is not None else _ATTEMPTS):
         sessions.append(_once(timer, environment, database, settings))
@@ -54,8 +65,12 @@ def _once(
     database.add(environment, measurements)
     first, second = (measurement.samples_ns for measurement in measurements)
     timed = measurements[0].conditions.seconds if measurements[0].conditions is not None else elapsed
-    return DenseTime(
+    found = DenseTime(
         interval=summary_interval(first, settings),
         resolution=aa_resolution(first, second),
         prepare=max(0.0, elapsed - timed) / len(measurements),
+        samples_ns=(first, second),
     )
+    if settings.statistic not in SHARES:
+        return found
+    return min((found.by(statistic) for statistic in SHARES), key=lambda dense: dense.resolution)

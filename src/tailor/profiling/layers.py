@@ -15,7 +15,7 @@ from tailor.errors import MeasurementError
 from tailor.protocols import Device
 from tailor.records import Environment, Measurement, TimingSettings
 from tailor.spec import LayerShape
-from tailor.timing import quiet_interval
+from tailor.timing import quickest_interval
 
 __all__ = ["LayerTimer", "LoneTime"]
 
@@ -141,7 +141,7 @@ class LayerTimer:
 
 
 def _lone_time(measurement: Measurement) -> LoneTime:
-    interval = quiet_interval(measurement.samples_ns)
+    interval = quickest_interval(measurement.samples_ns)
     return LoneTime(ns=round(interval.value), noise=(interval.high - interval.low) / (2 * 1.96) / interval.value)
 
 

@@ -16,11 +16,11 @@ from tailor.engines.subjects import network_subject
 from tailor.errors import MeasurementError
 from tailor.latency.accounts import NetworkAccount, settle
 from tailor.protocols import Accountant, Device, Subject
-from tailor.records import Estimate, Measurement, TimingSettings
+from tailor.records import Measurement, TimingSettings
 from tailor.spec import ChannelGraph, KeepPlan, Widths
-from tailor.timing import quiet_interval, ratio_interval
+from tailor.timing import SHARES, quickest_interval, ratio_interval
 
-__all__ = ["MeasuredLatency", "NetworkTime", "NetworkTimer", "TimedNetworks", "build_widths"]
+__all__ = ["NetworkTime", "NetworkTimer", "TimedNetworks", "build_widths"]
 
 _DENSE_COPIES = 2  # instances of the dense network in every session: their mean is the reference
 _ACCOUNT_SECONDS = 0.12  # of running for one network's account
@@ -76,11 +76,12 @@ class NetworkTime:
 class TimedNetworks:
     """One session: the networks that ran, what their engine accounts for, the dense instances' samples, raw data.
 
-    `seconds` went into the rounds, None where the device does not tell; what the session took beyond them made the
-    networks ready or gave accounts.
+    `times` are by statistic (see tailor.timing.SHARES): which of them repeats is known later. `seconds` went into the
+    rounds, None where the device does not tell; what the session took beyond them made the networks ready or gave
+    accounts.
     """
 
-    times: Mapping[Widths, NetworkTime]
+    times: Mapping[str, Mapping[Widths, NetworkTime]]
     accounts: Mapping[Widths, NetworkAccount]
     dense: tuple[tuple[int, ...], ...]
     seconds: float | None
@@ -121,8 +122,8 @@ class NetworkTimer:
 
     def ratios(
         self, networks: Sequence[Widths], session: Mapping[str, Measurement]
-    ) -> dict[Widths, NetworkTime]:
-        """Each network of a session over the mean instance of the dense one; those that failed are left out.
+    ) -> dict[str, dict[Widths, NetworkTime]]:
+        """By statistic, each network of a session over the mean instance of the dense one; failed ones are left out.
 
         Raises:
             MeasurementError: the dense network failed or is not among the session's measurements.
@@ -132,14 +133,9 @@ class NetworkTimer:
         if not samples:
             failure = next((measurement.failure for measurement in dense if measurement), "it was not timed")
             raise MeasurementError(f"the dense network could not be timed: {failure}", value=failure)
-        level = math.exp(statistics.fmean(math.log(quiet_interval(each).value) for each in samples))
-        found = {}
-        for widths in networks:
-            measurement = session.get(self.key(widths))
-            if measurement is not None and measurement.failure is None:
-                ratio = ratio_interval(measurement.samples_ns, *samples)
-                found[widths] = NetworkTime(ratio=ratio.value, low=ratio.low, high=ratio.high, dense_ns=level)
-        return found
+        timed = {widths: session.get(self.key(widths)) for widths in networks}
+        own = {widths: each.samples_ns for widths, each in timed.items() if each and each.failure is None}
+        return {statistic: _times(own, samples, statistic) for statistic in SHARES}
 
     def _measured(
         self, subjects: Sequence[Subject], settings: TimingSettings, *, account: bool
@@ -168,36 +164,15 @@ class NetworkTimer:
         return f"network {self.graph.fingerprint} {digest}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredLatency:
-    """A latency model (see protocols) that builds and times each network whole instead of predicting it.
-
-    Answers are ratios to the dense network of the same rounds times `dense_ns`. Two askings of the same widths
-    agree up to noise only: keep the answer.
-    """
-
-    timer: NetworkTimer
-    settings: TimingSettings
-    dense_ns: int
-
-    def predict(self, widths: Widths) -> Estimate:
-        """Latency of the whole network, measured now.
-
-        Raises:
-            MeasurementError: the network could not be run.
-        """
-        if widths == self.timer.graph.dense_widths:
-            return Estimate(ns=self.dense_ns, low_ns=self.dense_ns, high_ns=self.dense_ns)
-        timed = self.timer.time([widths], self.settings)
-        if widths not in timed.times:
-            failure = timed.measurements[-1].failure
-            raise MeasurementError(f"a candidate network could not be timed: {failure}", value=dict(widths))
-        found = timed.times[widths]
-        return Estimate(
-            ns=round(found.ratio * self.dense_ns),
-            low_ns=round(found.low * self.dense_ns),
-            high_ns=round(found.high * self.dense_ns),
-        )
+def _times(
+    own: Mapping[Widths, Sequence[int]], dense: Sequence[Sequence[int]], statistic: str
+) -> dict[Widths, NetworkTime]:
+    level = math.exp(statistics.fmean(math.log(quickest_interval(each, statistic).value) for each in dense))
+    ratios = {widths: ratio_interval(samples, *dense, statistic=statistic) for widths, samples in own.items()}
+    return {
+        widths: NetworkTime(ratio=ratio.value, low=ratio.low, high=ratio.high, dense_ns=level)
+        for widths, ratio in ratios.items()
+    }
 
 
 def build_widths(model: nn.Module, graph: ChannelGraph, widths: Widths) -> nn.Module:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from tailor.database import Database
 from tailor.errors import MeasurementError
@@ -16,9 +17,9 @@ from tailor.profiling.networks import NetworkTime, NetworkTimer
 from tailor.profiling.pace import MOST_ROUNDS, USUAL_ROUNDS, Pace
 from tailor.records import Environment, Measurement, TimingSettings
 from tailor.spec import Widths
-from tailor.timing import quiet_interval, settings_named
+from tailor.timing import SHARES, quickest_interval, settings_named
 
-__all__ = ["NetworkProbes", "Probed"]
+__all__ = ["NetworkProbes", "Probed", "Said"]
 
 # Networks beside one dense sentinel, fewest and most. The more, the longer a session takes and the surer it meets quiet
 # moments of a shared host; on a GPU the fewest, because it holds the working memory of all of them at once.
@@ -26,17 +27,16 @@ _BLOCK = (8, 24)
 _FEWEST = 24  # networks below which time is overrun rather than the model starved
 _QUIET = 0.01  # relative standard error from which on more rounds or sessions would teach the model nothing
 _MOST_SESSIONS = 4  # of one network
+_REPEATS, _BETTER = 12, 0.8  # sessions that must disagree, and by how much less usual levels must, to be preferred
 _REPEATED = (0.2, 1.0)  # timing again may take at least and at most so much of the time that the first pass took
 
 
 @dataclass(slots=True, kw_only=True)
-class Probed:
-    """What is known of whole networks: ratios to the dense one, accounts, and how far dense instances lay apart."""
+class Said:
+    """What all sessions say by one statistic: ratios to the dense network, and how far its instances lay apart."""
 
     sessions: dict[Widths, list[NetworkTime]] = field(default_factory=dict)
-    accounts: dict[Widths, NetworkAccount] = field(default_factory=dict)
     instances: list[float] = field(default_factory=list)
-    found: int = 0  # taken from the database
 
     @property
     def times(self) -> dict[Widths, NetworkTime]:
@@ -48,10 +48,65 @@ class Probed:
             for widths, known in self.sessions.items()
         }
 
-    def add(self, times: Mapping[Widths, NetworkTime]) -> None:
-        """Keep what one session found."""
-        for widths, found in times.items():
-            self.sessions.setdefault(widths, []).append(found)
+    @property
+    def instance_noise(self) -> float:
+        """Relative standard deviation of one instance of a network against another, 0 when it was not seen."""
+        if len(self.instances) < 2:
+            return 0.0
+        return math.sqrt(statistics.fmean(value**2 for value in self.instances) / 2)
+
+    @property
+    def disagreements(self) -> list[float]:
+        """By how much, in logs, each network's sessions differ from one to the next."""
+        return [
+            math.log(later.ratio / earlier.ratio)
+            for known in self.sessions.values()
+            for earlier, later in pairwise(known)
+        ]
+
+
+@dataclass(slots=True, kw_only=True)
+class Probed:
+    """What is known of whole networks: what their sessions say by each statistic, and accounts."""
+
+    said: dict[str, Said] = field(default_factory=lambda: {statistic: Said() for statistic in SHARES})
+    accounts: dict[Widths, NetworkAccount] = field(default_factory=dict)
+    found: int = 0  # taken from the database
+
+    @property
+    def statistic(self) -> str:
+        """The one by which sessions agree: quiet levels, unless the usual ones of the same networks agree better."""
+        quiet, usual = (self.said[statistic].disagreements for statistic in ("quiet", "usual"))
+        if len(quiet) < _REPEATS or _square(usual) >= _BETTER**2 * _square(quiet):
+            return "quiet"
+        return "usual"
+
+    @property
+    def sessions(self) -> dict[Widths, list[NetworkTime]]:
+        """Every session's ratio of each network."""
+        return self.said[self.statistic].sessions
+
+    @property
+    def times(self) -> dict[Widths, NetworkTime]:
+        """Each network's ratio from all its sessions."""
+        return self.said[self.statistic].times
+
+    @property
+    def instance_noise(self) -> float:
+        """Relative standard deviation of one instance of a network against another, 0 when it was not seen."""
+        return self.said[self.statistic].instance_noise
+
+    def add(self, times: Mapping[str, Mapping[Widths, NetworkTime]]) -> None:
+        """Keep what one session found, by statistic."""
+        for statistic, own in times.items():
+            for widths, found in own.items():
+                self.said[statistic].sessions.setdefault(widths, []).append(found)
+
+    def add_instances(self, dense: Sequence[Sequence[int]]) -> None:
+        """Keep how far two instances of the dense network lay apart in one session."""
+        for statistic, said in self.said.items():
+            first, second = (quickest_interval(samples, statistic).value for samples in dense[:2])
+            said.instances.append(math.log(first / second))
 
     def add_accounts(self, accounts: Mapping[Widths, NetworkAccount]) -> None:
         """Keep what the engine accounted for in one session that was added; accounts of one network are averaged."""
@@ -60,20 +115,23 @@ class Probed:
             share = 1 / max(1, len(self.sessions.get(widths, ())))
             self.accounts[widths] = account if known is None else known.averaged(account, share)
 
-    @property
-    def instance_noise(self) -> float:
-        """Relative standard deviation of one instance of a network against another, 0 when it was not seen."""
-        if len(self.instances) < 2:
-            return 0.0
-        return math.sqrt(statistics.fmean(value**2 for value in self.instances) / 2)
+    def keep(self, networks: Iterable[Widths]) -> None:
+        """Forget all other networks, and bring these into this order."""
+        order = [widths for widths in networks if widths in self.sessions]
+        for said in self.said.values():
+            said.sessions = {widths: said.sessions[widths] for widths in order}
 
     def doubts(self) -> dict[Widths, float]:
         """Relative standard error of each network's ratio: its samples' noise, and what fresh instances differ by."""
-        instance = self.instance_noise
+        said = self.said[self.statistic]
         return {
-            widths: math.hypot(found.noise, instance / math.sqrt(len(self.sessions[widths])))
-            for widths, found in self.times.items()
+            widths: math.hypot(found.noise, said.instance_noise / math.sqrt(len(said.sessions[widths])))
+            for widths, found in said.times.items()
         }
+
+
+def _square(values: Sequence[float]) -> float:
+    return statistics.fmean(value**2 for value in values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +176,7 @@ class NetworkProbes:
             spent = time.perf_counter() - started
             least, most = (share * spent for share in _REPEATED)
             self._repeat_noisy(probed, rounds, pace, min(most, max(least, seconds - spent)))
-        order = [widths for widths in networks if widths in probed.sessions]
-        probed.sessions = {widths: probed.sessions[widths] for widths in order}
+        probed.keep(networks)
         return probed
 
     def learn(self, networks: Sequence[Widths], probed: Probed) -> list[NetworkTime]:
@@ -160,7 +217,7 @@ class NetworkProbes:
             except MeasurementError:  # timed without the dense network beside it: no ratio
                 continue
         if probed.accounts:  # this engine gives accounts: a network without one is worth timing again
-            probed.sessions = {widths: found for widths, found in probed.sessions.items() if widths in probed.accounts}
+            probed.keep([widths for widths in probed.sessions if widths in probed.accounts])
         probed.found = len(probed.sessions)
         return probed
 
@@ -174,8 +231,7 @@ class NetworkProbes:
         named = {self.timer.key(widths): probed.accounts[widths] for widths in timed.accounts}
         self.database.add_accounts(self.environment, named)
         if len(timed.dense) > 1:
-            first, second = (quiet_interval(samples).value for samples in timed.dense[:2])
-            probed.instances.append(math.log(first / second))
+            probed.add_instances(timed.dense)
         spent = time.perf_counter() - started
         return Pace.seen(spent=spent, in_rounds=timed.seconds, rounds=len(timed.dense[0]), networks=len(block))
 

@@ -100,6 +100,7 @@ def conclude(
         protocol=protocol,
         dense=dense.interval,
         resolution=dense.resolution,
+        statistic=surveyed.probed.statistic,
         staircases=surveyed.staircases,
         candidates=candidates,
         networks=fit.networks,

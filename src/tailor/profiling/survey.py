@@ -18,7 +18,7 @@ from tailor.profiling.probes import NetworkProbes, Probed
 from tailor.profiling.stairs import find_stairs, lone_layers, plan_stairs, points_within, stairs_by_layer
 from tailor.records import TimingSettings
 from tailor.spec import ChannelGraph, Target
-from tailor.timing import settings_named
+from tailor.timing import SHARES, settings_named
 
 __all__ = ["Survey", "survey"]
 
@@ -101,7 +101,7 @@ def survey(
         draw_networks(graph, candidates, networks, seed), seconds=_network_seconds(dense, networks), pace=_pace(dense)
     )
     return Survey(
-        dense=dense,
+        dense=dense.by(probed.statistic) if settings.statistic in SHARES else dense,
         staircases=staircases,
         candidates=candidates,
         lone=lone_layers(graph, staircases, {shape: found.ns for shape, found in layers.times.items()}),

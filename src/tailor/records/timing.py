@@ -29,12 +29,13 @@ class TimingSettings:
     Sampling stops once every subject's 95 % interval of the median is within `half_width` of the median and at least
     `min_rounds` rounds are done, or at `max_rounds`, or after `max_seconds`. A sample is one call: the quickest of
     single calls and of averages could not be compared. Where calls only launch work (on a GPU) it times as many back to
-    back as fill `sample_seconds`. Before it, untimed calls for `prime_seconds` (at most 12, none of a
-    call that takes longer) bring the caches back, which the other subjects have emptied. `fixed_warmup` calls replace
+    back as fill `sample_seconds`. Before it, untimed calls for `prime_seconds` (at most 12, none of a call that takes
+    longer) bring the caches back, which the other subjects have emptied. `fixed_warmup` calls replace
     the warm-up test when given. `statistic` is "quiet" (the mean of the quickest quarter of the samples, which
-    neighbours on the host disturb least), "median" or "mean" (what LACP's protocol reports). With `paired`, the
-    stopping rule first divides each sample by its round's geometric mean over the subjects: ratios need no more, and
-    what slows whole rounds does not make the session longer. Whoever times sets it by what is to be told.
+    neighbours on the host disturb least), "usual" (that of the quickest three quarters, for hosts where they hardly
+    ever pause), "median" or "mean" (what LACP's protocol reports). With `paired`, the stopping rule first divides each
+    sample by its round's geometric mean over the subjects: ratios need no more, and what slows whole rounds does not
+    make the session longer. Whoever times sets it by what is to be told.
     """
 
     name: str = "default"

@@ -59,7 +59,7 @@ class Verdict:
     `ratio` is pruned over dense latency, its interval includes how fresh copies differ; `limit_ns` is the budget in
     that process; `instances` counts the fresh copies of each network that were timed. `equivalent` says that the saved
     network gave the outputs that the run recorded; `accuracy` is top-1 of the saved network (0 to 1), None without
-    data.
+    data; `statistic` is the one that the settings asked for, None in records that an earlier version wrote.
     """
 
     outcome: Outcome
@@ -77,6 +77,7 @@ class Verdict:
     target: Target
     environment: Environment
     warnings: tuple[str, ...] = field(default=())
+    statistic: str | None = None
 
     @property
     def budget_taken(self) -> float:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tailor.records import GraphSummary, Interval, Stages, WidthsRecord
+from tailor.records import GraphSummary, Interval, Stages, Verdict, WidthsRecord
 from tailor.report.document import Block, Code, Facts, Picture, Section, Table
 from tailor.report.figures import course_figure, scatter_figure, widths_figure
 from tailor.report.folder import RunRecords
 from tailor.report.style import page_svg
-from tailor.report.wording import change, duration, latency, percent, points, seconds
+from tailor.report.wording import calls_counted, change, duration, latency, percent, points, seconds
 
 __all__ = ["conditions", "method", "pins", "search", "stages", "training", "verification", "widths"]
 
@@ -43,11 +43,18 @@ def verification(run: RunRecords) -> Section:
         ("pruned / dense", f"{percent(ratio.value)}, 95 % interval {100 * ratio.low:.1f} to {percent(ratio.high)}"),
         ("A/A resolution", f"{percent(verdict.resolution, 2)}: two copies of one network differ by this much"),
         ("fresh instances", f"{verdict.instances} of each network, timed in interleaved rounds"),
+        *_counted(verdict),
         ("saved = recorded", "yes, the saved network gives the outputs recorded" if verdict.equivalent else "NO"),
         ("target", str(verdict.target)),
     ]
     lead = "Measured again from the saved file, in a fresh process, dense and pruned side by side."
     return Section(title=title, lead=lead, blocks=(Facts(rows=tuple(rows)),))
+
+
+def _counted(verdict: Verdict) -> list[tuple[str, str]]:
+    if verdict.statistic is None:
+        return []
+    return [("calls counted", f"{calls_counted(verdict.statistic)} of each instance's")]
 
 
 def _interval(found: Interval) -> str:

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from tailor.records import Stages, Verdict
 
-__all__ = ["change", "count", "duration", "latency", "percent", "points", "seconds", "verdict_line"]
+__all__ = ["calls_counted", "change", "count", "duration", "latency", "percent", "points", "seconds", "verdict_line"]
 
 _MINUS = "\N{MINUS SIGN}"  # as wide as a plus, so that columns of changes stand straight
 _UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"))
+
+
+_CALLS = {
+    "quiet": "quickest quarter",
+    "usual": "quickest three quarters",
+    "median": "median",
+    "mean": "mean",
+}
+
+
+def calls_counted(statistic: str) -> str:
+    """Which of its calls a latency is told by: "quickest quarter"."""
+    return _CALLS[statistic]
 
 
 def _digits(number: float) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tailor.console import table_text
 from tailor.records import Conditions, Interval
-from tailor.report.wording import duration, latency, percent
+from tailor.report.wording import calls_counted, duration, latency, percent
 from tailor.tables.network import facts_text
 
 if TYPE_CHECKING:
@@ -21,13 +21,12 @@ _STOPPED = {
     "time": "the time allowed was over",
     "protocol": "the protocol's rounds were done",
 }
-_STATISTICS = {"quiet": "quickest quarter", "median": "median", "mean": "mean"}
 _TYPICAL = 0.05  # that much slower than its quiet level a call must typically be for the user to hear of it
 
 
 def timing_text(name: str, versus: str | None, timing: Timing) -> str:
     """The latency with all that it rests on; with another network, the ratio and what may be said."""
-    counted = f"{_STATISTICS[timing.settings.statistic]} of {timing.rounds} rounds, {timing.instances} instances"
+    counted = f"{calls_counted(timing.settings.statistic)} of {timing.rounds} rounds, {timing.instances} instances"
     rows = [
         (name, f"{_interval(timing.latency)} ({counted})"),
         *_typical(timing),

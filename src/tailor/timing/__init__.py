@@ -1,4 +1,4 @@
-"""Times callables side by side: shuffled rounds, warm-up by test, a stopping rule, quiet levels with intervals.
+"""Times callables side by side: shuffled rounds, warm-up by test, a stopping rule, levels with intervals.
 
 The unit is the round: every subject once, in a fresh random order, so that clock drift and neighbours hit all of
 them alike and cancel in paired ratios. Nothing here knows a framework; a subject is a callable without arguments.
@@ -9,18 +9,19 @@ from tailor.timing.intervals import (
     claimable_step,
     mean_interval,
     median_interval,
-    quiet_interval,
+    quickest_interval,
     ratio_interval,
     summary_interval,
 )
 from tailor.timing.protocols import PROTOCOL_BATCH, PROTOCOLS, settings_named
-from tailor.timing.quiet import quiet_values
+from tailor.timing.quickest import SHARES, quickest_values
 from tailor.timing.rounds import SAMPLING, Rounds, describe_failure, drift_of, sample_rounds
 
 __all__ = [
     "PROTOCOLS",
     "PROTOCOL_BATCH",
     "SAMPLING",
+    "SHARES",
     "Rounds",
     "aa_resolution",
     "claimable_step",
@@ -28,8 +29,8 @@ __all__ = [
     "drift_of",
     "mean_interval",
     "median_interval",
-    "quiet_interval",
-    "quiet_values",
+    "quickest_interval",
+    "quickest_values",
     "ratio_interval",
     "sample_rounds",
     "settings_named",

@@ -1,4 +1,4 @@
-"""What samples say: quiet levels, medians, means and ratios with their 95 % intervals, and what may be claimed."""
+"""What samples say: levels, medians, means and ratios with their 95 % intervals, and what may be claimed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 from tailor.errors import MeasurementError
 from tailor.records import Interval, TimingSettings
-from tailor.timing.quiet import quiet_values
+from tailor.timing.quickest import SHARES, quickest_values
 
 __all__ = [
     "aa_resolution",
     "claimable_step",
     "mean_interval",
     "median_interval",
-    "quiet_interval",
+    "quickest_interval",
     "ratio_interval",
     "relative_half_width",
     "summary_interval",
@@ -54,22 +54,23 @@ def mean_interval(samples: Sequence[float]) -> Interval:
     return Interval(value=mean, low=mean - half, high=mean + half)
 
 
-def quiet_interval(samples: Sequence[float]) -> Interval:
-    """The mean of the quickest quarter of the samples (geometric) with its 95 % interval, in their unit."""
-    return _exponential(mean_interval(quiet_values([math.log(sample) for sample in samples])))
+def quickest_interval(samples: Sequence[float], statistic: str = "quiet") -> Interval:
+    """The mean of the quickest samples (geometric) with its 95 % interval, in their unit; of which, see SHARES."""
+    return _exponential(mean_interval(quickest_values([math.log(sample) for sample in samples], SHARES[statistic])))
 
 
 def summary_interval(samples: Sequence[float], settings: TimingSettings) -> Interval:
     """The statistic that the settings ask for, with its 95 % interval."""
-    intervals = {"quiet": quiet_interval, "median": median_interval, "mean": mean_interval}
-    return intervals[settings.statistic](samples)
+    if settings.statistic in SHARES:
+        return quickest_interval(samples, settings.statistic)
+    return {"median": median_interval, "mean": mean_interval}[settings.statistic](samples)
 
 
 def ratio_interval(numerator: Sequence[int], *denominators: Sequence[int], statistic: str = "quiet") -> Interval:
     """How many times slower the numerator is, with its 95 % interval; of several denominators their geometric mean.
 
-    All must come from the same rounds. The statistic is taken on logs, so that a / b and b / a agree: "quiet" is the
-    ratio of quiet levels, "median" (and "mean") the median of the per-round ratios.
+    All must come from the same rounds. The statistic is taken on logs, so that a / b and b / a agree: "quiet" and
+    "usual" are ratios of such levels, "median" (and "mean") the median of the per-round ratios.
 
     Raises:
         MeasurementError: they have unequal or no rounds.
@@ -79,19 +80,20 @@ def ratio_interval(numerator: Sequence[int], *denominators: Sequence[int], stati
         told = " and ".join(map(str, counts))
         raise MeasurementError(f"paired ratios need the same rounds, not {told}", value=tuple(counts))
     own, *others = ([math.log(sample) for sample in samples] for samples in (numerator, *denominators))
-    if statistic == "quiet":
-        own, *others = (quiet_values(logs) for logs in (own, *others))
+    share = SHARES.get(statistic)
+    if share is not None:
+        own, *others = (quickest_values(logs, share) for logs in (own, *others))
     pairs = [a - statistics.fmean(row) for a, *row in zip(own, *others, strict=True)]
-    return _exponential(mean_interval(pairs) if statistic == "quiet" else median_interval(pairs))
+    return _exponential(median_interval(pairs) if share is None else mean_interval(pairs))
 
 
 def _exponential(logs: Interval) -> Interval:
     return Interval(value=math.exp(logs.value), low=math.exp(logs.low), high=math.exp(logs.high))
 
 
-def aa_resolution(samples_a: Sequence[int], samples_b: Sequence[int]) -> float:
+def aa_resolution(samples_a: Sequence[int], samples_b: Sequence[int], statistic: str = "quiet") -> float:
     """The relative difference that two copies of one network show: offset plus half-width of their paired ratio."""
-    ratio = ratio_interval(samples_a, samples_b)
+    ratio = ratio_interval(samples_a, samples_b, statistic=statistic)
     return abs(ratio.value - 1) + (ratio.high - ratio.low) / 2
 
 
