@@ -58,6 +58,8 @@ def run_demo(out: Path, console: Reporter) -> PruneResult:
         data_spec="digits",
         recipe=FINE_TUNE,
         networks=60,
+        cycles=6,
+        population=20,
         out=unused(out),
         command="tailor demo",
     )

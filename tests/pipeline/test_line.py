@@ -120,9 +120,10 @@ def test_resuming_a_finished_run_changes_nothing(finished: PruneResult) -> None:
 
 
 def test_without_data_the_weights_decide_and_nothing_is_trained(finished: PruneResult, tmp_path: Path) -> None:
-    profiled = read_record(finished.out / "profile.json", Profile)
+    profiled = replace(read_record(finished.out / "profile.json", Profile), statistic="usual")
     asked = request(tmp_path / "run", data=None, recipe=recipe_named("none"), method="uniform", profile=profiled)
     result = prune(replace(asked, cycles=None, population=None), console=SilentReporter())
+    assert result.verdict.statistic == "usual"  # the verdict is by what repeated in the profile
     assert result.stages is None
     assert result.reductions.accuracy is None
     assert result.verdict.accuracy is None

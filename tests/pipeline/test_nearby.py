@@ -80,7 +80,7 @@ def test_structures_near_the_best_ones_take_the_room(
     (tmp_path / "run" / "keep.json").unlink()  # as if stopped before the end: nothing is scored twice
     again, same, _, longer = found_by(tmp_path / "run", profiled, monkeypatch)
     assert (again, same) == (share, score)
-    assert longer[: len(journal)] == journal
+    assert longer == journal
     with monkeypatch.context() as without:
         _, lower, _, _ = found_by(tmp_path / "without", profiled, without, near=False)
     assert lower < score
@@ -108,6 +108,15 @@ def test_each_is_moved_by_its_own_error_wider_or_narrower(tmp_path: Path, profil
     distinct = {Widths(trial.widths) for trial in near.result.trials}
     assert len(distinct) == len(near.result.trials)
     assert near.result.seconds > result.seconds
+    assert near.searched == result.trials  # theirs are offered again once a finalist is measured, not by themselves
+    slower = replace_ratio(Finalist(slow, told[0]), 1.2 * share[0])
+    again = near([slower])
+    assert [trial for trial, _ in again] == [trial for trial, _ in moved if trial.origin == f"near {slow.number}"]
+    assert {round(error, 3) for _, error in again} == {1.2}
+
+
+def replace_ratio(finalist: Finalist, high: float) -> Finalist:
+    return Finalist(finalist.trial, replace(finalist.ratio, high=high))
 
 
 def test_a_method_that_computes_its_answer_is_left_alone(tmp_path: Path, profiled: Profile) -> None:

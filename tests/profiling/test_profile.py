@@ -20,6 +20,7 @@ from tailor.database import Database
 from tailor.errors import MeasurementError, NothingToPruneError
 from tailor.latency.candidates import draw_networks
 from tailor.profiling import Profile, build_widths, profile, session
+from tailor.profiling.dense import time_dense
 from tailor.profiling.networks import NetworkTimer
 from tailor.profiling.pace import Pace
 from tailor.profiling.probes import Probed
@@ -198,6 +199,25 @@ def test_latencies_are_quiet_levels_and_where_neighbours_hardly_ever_pause_the_u
     assert rarely.statistic == "usual"
     assert 1.05 < rarely.dense_ns / true_ns(MODEL) < 1.3
     assert rarely.error.mean > often.error.mean  # no statistic makes up for a quiet host
+
+
+def test_the_dense_network_is_told_by_the_levels_in_which_its_copies_agree() -> None:
+    """One copy meets many pauses and the other few: the quickest quarters differ, three quarters hardly."""
+
+    class Flickers(PlantedDevice):
+        def measure(self, subjects: Sequence[Subject], settings: TimingSettings) -> list[Measurement]:
+            pauses = (2, 5)
+            return [
+                replace(each, samples_ns=(8_000,) * pauses[place] + (10_000,) * (40 - pauses[place]))
+                for place, each in enumerate(super().measure(subjects, settings))
+            ]
+
+    timer = NetworkTimer(model=MODEL, graph=GRAPH, example_inputs=X, batch_size=1, device=Flickers())
+    found = time_dense(timer, Flickers().environment(), Database.memory(), settings_named("quick"))
+    assert found.interval.value == pytest.approx(10_000 * 0.8 ** (2 / 30))
+    assert found.resolution < found.by("quiet").resolution / 2
+    paper = time_dense(timer, Flickers().environment(), Database.memory(), settings_named("lacp"))
+    assert paper.interval.value == pytest.approx(9_900)  # the mean that the protocol asks for
 
 
 def test_a_real_session_tells_what_went_into_its_rounds() -> None:
