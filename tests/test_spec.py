@@ -1,6 +1,10 @@
 """What a network is: costs against torch's own layers, widths and plans that refuse what does not fit."""
 
 import dataclasses
+import os
+import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -270,3 +274,14 @@ def test_a_target_reads_as_a_sentence_and_refuses_nonsense():
     for name in ("batch_size", "threads"):
         with pytest.raises(InvalidOptionError, match=f"{name} must be at least 1, not 0"):
             Target(**{name: 0})
+
+
+def test_widths_are_found_again_after_another_process_pickled_them():
+    code = "import pickle, sys; from tailor.spec import Widths; sys.stdout.buffer.write(pickle.dumps(Widths({'a': 1})))"
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert {pickle.loads(each) for each in told} == {Widths({"a": 1})}

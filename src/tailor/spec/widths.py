@@ -35,6 +35,10 @@ class Widths(Mapping[str, int]):
     def __repr__(self) -> str:
         return f"Widths({self._items})"
 
+    def __reduce__(self) -> tuple[type[Widths], tuple[dict[str, int]]]:
+        """Pickled without the hash: strings hash otherwise in another process."""
+        return Widths, (self._items,)
+
     def but(self, changes: Mapping[str, int]) -> Widths:
         """The same widths with some groups changed."""
         return Widths({**self._items, **changes})
