@@ -10,10 +10,13 @@ import numpy as np
 from tailor.latency.robust import FloatArray, reweighted
 from tailor.records import NodeTime
 
-__all__ = ["LayerAccount", "NetworkAccount", "node_overhead", "settle"]
+__all__ = ["LayerAccount", "NetworkAccount", "calibrated", "settle"]
 
 _ROUNDS = 4
 _OUTLIER = 0.05
+_FEWEST = 3  # accounts that tell how they exceed latencies
+_SIGMA = 1.4826  # standard deviations in a median absolute deviation
+_FARTHEST = 3.0  # standard deviations that an account is brought at most
 _LEAST_LEFT = 0.15  # of a layer's account that stays when the cost of accounting is taken off
 
 
@@ -36,6 +39,11 @@ class NetworkAccount:
     layers: Mapping[str, LayerAccount]
     ns: float
     nodes: int
+
+    def times(self, factor: float) -> NetworkAccount:
+        """The same division of another total."""
+        layers = {name: replace(account, ns=factor * account.ns) for name, account in self.layers.items()}
+        return replace(self, layers=layers, ns=factor * self.ns)
 
     def averaged(self, other: NetworkAccount, share: float) -> NetworkAccount:
         """This account with a share (0 to 1) of another one of the same network mixed in."""
@@ -78,14 +86,33 @@ def settle(nodes: Sequence[NodeTime], layers: Sequence[str]) -> NetworkAccount |
     )
 
 
-def node_overhead(accounts: Sequence[NetworkAccount], ns: FloatArray) -> float:
-    """What accounting costs per node in ns: how much the accounts exceed the latency `ns` as nodes are added."""
-    columns = np.array([(account.ns, -account.nodes) for account in accounts])
-    if len(accounts) < 3:
-        return 0.0
-    weight = 1 / ns
+def calibrated(accounts: Sequence[NetworkAccount], ns: FloatArray) -> tuple[list[NetworkAccount], float]:
+    """The accounts, scaled to the latencies that their networks are known by, and what accounting costs per node (ns).
+
+    An account is taken in a moment of its own, in whichever state the host is then: it tells how a network's time is
+    divided among its parts, but not as well as several sessions do how much that is. All together they tell how
+    accounts exceed latencies: account = share * latency + cost * nodes. Each is brought onto that line, by three times
+    the accounts' scatter about it at most: what is further off is a disturbed latency. Fewer than three stay as they
+    are.
+    """
+    if len(accounts) < _FEWEST:
+        return list(accounts), 0.0
+    told = np.array([account.ns for account in accounts])
+    nodes = np.array([account.nodes for account in accounts])
+    share, cost = _excess(told, ns, nodes)
+    off = np.log(np.maximum(share * ns + cost * nodes, _LEAST_LEFT * told) / told)
+    scatter = _SIGMA * float(np.median(np.abs(off)))
+    factors = np.exp(np.clip(off, -_FARTHEST * scatter, _FARTHEST * scatter))
+    scaled = [account.times(float(factor)) for account, factor in zip(accounts, factors, strict=True)]
+    return scaled, max(0.0, cost)
+
+
+def _excess(told: FloatArray, ns: FloatArray, nodes: FloatArray) -> tuple[float, float]:
+    """Share and cost of that line, by least relative error of the accounts: latencies are known better."""
+    columns = np.stack([ns, nodes], axis=1)
+    weight = 1 / told
     share, cost = 1.0, 0.0
     for _ in range(_ROUNDS):
-        (share, cost), *_ = np.linalg.lstsq(columns * weight[:, None], ns * weight, rcond=None)
-        weight = reweighted(1 / ns, columns @ np.array([share, cost]) / ns - 1, _OUTLIER)
-    return float(max(0.0, cost / share)) if share > 0 else 0.0
+        (share, cost), *_ = np.linalg.lstsq(columns * weight[:, None], told * weight, rcond=None)
+        weight = reweighted(1 / told, columns @ np.array([share, cost]) / told - 1, _OUTLIER)
+    return float(share), float(cost)

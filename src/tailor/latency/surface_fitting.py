@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import scipy.optimize
 
 from tailor.errors import MeasurementError
-from tailor.latency.accounts import NetworkAccount, node_overhead
+from tailor.latency.accounts import NetworkAccount, calibrated
 from tailor.latency.bands import error_bands
 from tailor.latency.basis import FOOTPRINT_STEPS, footprint_share
 from tailor.latency.factored import FitError, signature_of
@@ -91,7 +91,8 @@ def fit_surfaces(
             f"latency surfaces need {FEWEST_NETWORKS} measured networks, not {len(networks)}", value=len(networks)
         )
     ns = np.array([float(network.ns) for network in networks])
-    overhead = node_overhead([network.account for network in networks], ns)
+    accounts, overhead = calibrated([network.account for network in networks], ns)
+    networks = [replace(each, account=account) for each, account in zip(networks, accounts, strict=True)]
     problem = _problem(graph, networks, ns, overhead, batch_size)
     fold_of = _folds(len(networks), seed)
     held_out = np.empty_like(ns)
