@@ -206,6 +206,31 @@ def test_intervals_of_finalists_know_that_instances_differ() -> None:
     assert device.paired == {True}  # candidates are compared with the dense network: the ratio is what must be known
 
 
+@pytest.mark.parametrize(("statistic", "faster"), [("quiet", 0.8), ("usual", 0.8 ** (3 / 9)), ("median", 1.0)])
+def test_candidates_are_told_by_the_statistic_that_is_asked_for(statistic: str, faster: float) -> None:
+    """A quarter of the calls of the narrow network, and none of the dense one's, is a fifth faster."""
+
+    class Flickers(PlantedDevice):
+        def measure(self, subjects: Sequence[Subject], settings: TimingSettings) -> list[Measurement]:
+            return [
+                replace(each, samples_ns=tuple(
+                    round(ns * (0.8 if place < 3 and not each.subject.startswith("dense") else 1.0))
+                    for place, ns in enumerate(each.samples_ns)
+                ))
+                for each in super().measure(subjects, settings)
+            ]
+
+    model = make()
+    graph = trace(model, X)
+    ranking = rank(model, graph, importance_named("l1", 0))
+    settings = TimingSettings(min_rounds=12, statistic=statistic)
+    timer = CandidateTimer(model, ranking, X, Target(), Flickers(), settings, DENSE_NS)
+    narrow = Widths({g.name: g.width if g.pinned else max(1, g.width // 2) for g in graph.groups})
+    truth = faster * graph.parameters(narrow) / graph.parameters(graph.dense_widths)
+    assert timer.ratios([narrow])[0].value == pytest.approx(truth, rel=1e-3)
+    assert timer.predict(narrow).ns == pytest.approx(truth * DENSE_NS, rel=1e-3)
+
+
 def test_a_network_that_cannot_run_is_told() -> None:
     model = make()
     graph = trace(model, X)
