@@ -190,15 +190,14 @@ class Disturbed(PlantedDevice):
 def test_latencies_are_quiet_levels_and_where_neighbours_hardly_ever_pause_the_usual_ones(
     plant: Callable[[PlantedDevice], PlantedDevice]
 ) -> None:
-    plant(Disturbed(busy=(0.0, 0.7)))
+    plant(Disturbed(busy=(0.0, 0.45)))
     often = run()
     assert often.statistic == "quiet"
     assert often.dense_ns == pytest.approx(true_ns(MODEL), rel=0.02)
-    plant(Disturbed(busy=(0.55, 0.95)))  # a quarter of the calls is undisturbed now and then
+    plant(Disturbed(busy=(0.75, 0.95)))  # hardly ever is a quarter of the calls undisturbed
     rarely = run()
     assert rarely.statistic == "usual"
     assert 1.05 < rarely.dense_ns / true_ns(MODEL) < 1.3
-    assert rarely.error.mean > often.error.mean  # no statistic makes up for a quiet host
 
 
 def test_the_dense_network_is_told_by_the_levels_in_which_its_copies_agree() -> None:

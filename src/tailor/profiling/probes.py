@@ -110,14 +110,16 @@ class Probed:
 
     def add_accounts(self, accounts: Mapping[Widths, NetworkAccount]) -> None:
         """Keep what the engine accounted for in one session that was added; accounts of one network are averaged."""
+        sessions = self.sessions
         for widths, account in accounts.items():
             known = self.accounts.get(widths)
-            share = 1 / max(1, len(self.sessions.get(widths, ())))
+            share = 1 / max(1, len(sessions.get(widths, ())))
             self.accounts[widths] = account if known is None else known.averaged(account, share)
 
     def keep(self, networks: Iterable[Widths]) -> None:
         """Forget all other networks, and bring these into this order."""
-        order = [widths for widths in networks if widths in self.sessions]
+        known = self.sessions
+        order = [widths for widths in networks if widths in known]
         for said in self.said.values():
             said.sessions = {widths: said.sessions[widths] for widths in order}
 
@@ -239,14 +241,15 @@ class NetworkProbes:
         """Time the noisiest networks again, in other company each time, until all are quiet or the time is used up."""
         started, done = time.perf_counter(), 0
         while (left := seconds - (time.perf_counter() - started)) > 0:
+            sessions = probed.sessions
             doubts = {
                 widths: doubt for widths, doubt in probed.doubts().items()
-                if doubt > _QUIET and len(probed.sessions[widths]) < _MOST_SESSIONS
+                if doubt > _QUIET and len(sessions[widths]) < _MOST_SESSIONS
             }
             if not doubts:
                 break
             block = sorted(doubts, key=lambda widths: -doubts[widths])[: self._block(left, pace, rounds)]
-            pace = self._measure(block, rounds, self.seed + len(probed.sessions) + done, probed)
+            pace = self._measure(block, rounds, self.seed + len(sessions) + done, probed)
             done += len(block)
             self.progress("noisy networks again", done, done + len(doubts) - len(block))
 
