@@ -3,13 +3,14 @@
     python benchmarks/prediction.py                       # every network and target, some hours; goes on where it was
     python benchmarks/prediction.py --network resnet56 --engine openvino --batch 1 --threads 1
     python benchmarks/prediction.py --gpu                 # ResNet-50 on a CUDA device at batch 1, 32 and 128
-    python benchmarks/prediction.py --repeat              # time the same unseen networks once more, in a fresh process
     python benchmarks/prediction.py --refit               # new fits to the same measurements, kept in benchmarks/raw
     python benchmarks/prediction.py --host NAME           # keep the results beside another machine's
     python benchmarks/prediction.py --tables              # the tables and the figure from the results there are
 
-Per network and target: a profile from nothing (no database), then 32 random pruned networks that it has not seen, half
-of them from the profile's candidates, half of any widths, each measured in four to ten sessions with fresh instances.
+Per network and target: a profile from nothing (no database), and 32 random pruned networks that it has not seen, half
+of them from the layers' candidates, half of any widths. Each is measured in five to ten sessions with fresh instances,
+three of them before the profile's own networks and the others after: a shared host changes from minute to minute, and
+slows small networks otherwise than large ones, so that the two tell apart what the model and what the host is off by.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import pickle
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,10 @@ from tailor.profiling.networks import NetworkTime, NetworkTimer
 from tailor.profiling.probes import NetworkProbes
 from tailor.profiling.session import conclude, open_probes
 from tailor.profiling.stairs import stairs_by_layer
-from tailor.profiling.survey import Survey, survey
+from tailor.profiling.survey import Survey, survey_layers, survey_networks
 from tailor.records import TimingSettings
 from tailor.spec import ChannelGraph, Target, Widths
-from tailor.timing import settings_named
+from tailor.timing import SHARES, settings_named
 
 PLACE, RAW = RESULTS / "prediction", RESULTS.parent / "raw"  # the measurements themselves stay out of the repository
 NETWORKS = {
@@ -64,7 +65,8 @@ ENGINES = {
 }
 CPU, GPU = tuple(ENGINES)[:4], tuple(ENGINES)[4:]
 PROBES, UNSEEN, BLOCK = 290, 32, 16
-SESSIONS, PRECISE = (4, 10), 0.01  # fewest and most sessions of an unseen network; the standard error that is enough
+BEFORE, AFTER = 3, (2, 7)  # sessions of an unseen network before the profile's networks; fewest and most after them
+PRECISE = 0.01  # the standard error that is enough
 ROUNDS = (12, 36)  # fewest and most of a session, which ends once all its ratios are known so well
 METHODS = ("tailor", "flops", "three sub-networks", "lone layers", "cout only")
 GOAL_MEAN, GOAL_WORST, GOAL_SECONDS = 0.025, 0.10, 600
@@ -107,54 +109,57 @@ def gpu_cases() -> list[Case]:
 
 @dataclass(frozen=True, kw_only=True)
 class Raw:
-    """What one case measured: the profile's survey, and the unseen networks' ns and relative standard errors.
-
-    `again` is what a fresh process said of the same networks later: the host's state changes from minute to minute, and
-    what depends on memory changes otherwise than what computes, which no pairing with the dense network takes out.
-    """
+    """What one case measured: the profile's survey, and each unseen network's sessions before and after it."""
 
     graph: ChannelGraph
     survey: Survey
     environment: dict[str, str]
     profile_seconds: float
     truth_seconds: float
-    measured: dict[Widths, tuple[float, float]]
-    again: dict[Widths, tuple[float, float]] = field(default_factory=dict)
+    before: dict[Widths, list[NetworkTime]]
+    after: dict[Widths, list[NetworkTime]]
 
-    def truth(self, widths: Widths) -> tuple[float, float]:
-        """ns and relative standard error: the geometric mean of both processes where there were two."""
-        ns, noise = self.measured[widths]
-        if widths not in self.again:
-            return ns, noise
-        later, later_noise = self.again[widths]
-        return math.sqrt(ns * later), math.hypot(noise, later_noise) / 2
+    @functools.cached_property
+    def truth(self) -> dict[Widths, tuple[float, float]]:
+        """Each unseen network's ns and relative standard error, by all its sessions."""
+        return said({widths: [*self.before[widths], *self.after[widths]] for widths in self.before})
 
     @property
-    def shift(self) -> float | None:
-        """By how much the two processes differ on average, None where there was one."""
-        found = [abs(math.log(self.again[widths][0] / self.measured[widths][0])) for widths in self.again]
-        return statistics.fmean(found) if found else None
+    def drift(self) -> float:
+        """By how much the sessions after the profile differ from those before it, on average."""
+        before, after = said(self.before), said(self.after)
+        return statistics.fmean(abs(math.log(after[widths][0] / before[widths][0])) for widths in before)
 
 
 def measure(case: Case) -> Raw:
-    """Profile from nothing, then time networks that the profile has not seen."""
+    """Profile from nothing, and time networks that the profile has not seen before and after its own."""
     graph, probes = opened(case)
     environment = collect("onnxruntime", "openvino")
     settings = settings_named("default")
-    surveyed = survey(graph, probes, case.target, settings=settings, networks=PROBES, tell=print)
-    found = conclude(graph, surveyed, probes, case.target, protocol=settings.name)
-    started = time.perf_counter()
-    seen = {Widths(probe.widths) for probe in found.networks}
-    drawn = draw_networks(graph, found.candidates, UNSEEN + 1, seed=1000)[1:]  # the first is always the narrowest
+    layers = survey_layers(graph, probes, case.target, settings=settings, networks=PROBES, tell=print)
+    seen = set(draw_networks(graph, layers.candidates, PROBES, probes.seed))
+    drawn = draw_networks(graph, layers.candidates, UNSEEN + 1, seed=1000)[1:]  # the first is always the narrowest
     unseen = [widths for widths in drawn if widths not in seen]
-    measured = truth(probes.timer, unseen, found.dense_ns, found.statistic)
+    started = time.perf_counter()
+    before = Truth(probes.timer, unseen)
+    for _ in range(BEFORE):
+        before.session(unseen)
+    halfway = time.perf_counter()
+    surveyed = survey_networks(graph, probes, layers, settings=settings, networks=PROBES)
+    found = conclude(graph, surveyed, probes, case.target, protocol=settings.name)
+    statistic, again = found.statistic, time.perf_counter()
+    after = Truth(probes.timer, unseen, first=BEFORE)
+    while after.sessions < AFTER[1]:
+        known = said({widths: [*before.known[statistic][widths], *after.known[statistic][widths]] for widths in unseen})
+        after.session([w for w in unseen if after.sessions < AFTER[0] or known[w][1] > PRECISE])
     return Raw(
         graph=graph,
         survey=surveyed,
         environment=environment | dict(found.environment.facts),
         profile_seconds=found.seconds,
-        truth_seconds=time.perf_counter() - started,
-        measured=measured,
+        truth_seconds=halfway - started + time.perf_counter() - again,
+        before=before.known[statistic],
+        after=after.known[statistic],
     )
 
 
@@ -168,19 +173,12 @@ def opened(case: Case) -> tuple[ChannelGraph, NetworkProbes]:
     return graph, open_probes(model, graph, example, case.target, database=Database.memory())
 
 
-def repeat(case: Case, raw: Raw) -> Raw:
-    """Time the unseen networks once more."""
-    _, probes = opened(case)
-    statistic = raw.survey.probed.statistic
-    return replace(raw, again=truth(probes.timer, list(raw.measured), raw.survey.dense_ns, statistic))
-
-
 def judge(case: Case, raw: Raw) -> dict[str, Any]:
     """Fit the latency model to what the profile measured, and compare every way of predicting the unseen networks."""
     graph, surveyed = raw.graph, raw.survey
     fit = fit_latency(graph, surveyed.lone, surveyed.probed, surveyed.dense_ns, batch_size=case.batch, seed=0)
-    unseen = list(raw.measured)
-    ns = np.array([raw.truth(widths)[0] for widths in unseen], dtype=float)
+    unseen = list(raw.truth)
+    ns = np.array([raw.truth[widths][0] * surveyed.dense_ns for widths in unseen], dtype=float)
     told = [fit.latency.predict(widths) for widths in unseen]
     predicted = {"tailor": [float(estimate.ns) for estimate in told]}
     predicted |= {method: [float(ns) for ns in predictor(raw, unseen)] for method, predictor in OTHERS.items()}
@@ -196,14 +194,14 @@ def judge(case: Case, raw: Raw) -> dict[str, Any]:
         "layer_probes": surveyed.layer_probes,
         "profile_seconds": raw.profile_seconds,
         "truth_seconds": raw.truth_seconds,
-        "measured_again": raw.shift,
+        "drift": raw.drift,
         "held_out": asdict(fit.error),
         "errors": {method: asdict(fit_error(np.array(told, float), ns)) for method, told in predicted.items()},
         "in_interval": statistics.fmean(x.low_ns <= value <= x.high_ns for x, value in zip(told, ns, strict=True)),
         "networks": [
             {
                 "ms": value / 1e6,
-                "noise": raw.truth(widths)[1],
+                "noise": raw.truth[widths][1],
                 **{method: predicted[method][i] / 1e6 for method in METHODS},
                 "widths": dict(widths),
             }
@@ -219,41 +217,44 @@ def model_name(fit: FittedLatency) -> str:
     return "surfaces" if fit.surfaces is not None else "lone layers"
 
 
-def truth(
-    timer: NetworkTimer, networks: Sequence[Widths], dense_ns: int, statistic: str
-) -> dict[Widths, tuple[float, float]]:
-    """Latency in ns and its relative standard error: the mean of sessions with fresh instances, quiet ones before all.
+class Truth:
+    """Sessions of unseen networks with fresh instances, each time in other company; what they say, by statistic."""
 
-    Networks whose standard error is above 1 % are measured in further sessions, in other company, up to ten.
-    """
-    known: dict[Widths, list[NetworkTime]] = {widths: [] for widths in networks}
-    for session in range(SESSIONS[1]):
-        found = _said(known)
-        left = [widths for widths in networks if session < SESSIONS[0] or found[widths][1] > PRECISE]
-        np.random.default_rng(session).shuffle(left)  # type: ignore[arg-type]
+    def __init__(self, timer: NetworkTimer, networks: Sequence[Widths], *, first: int = 0) -> None:
+        self._timer, self._first, self.sessions = timer, first, 0
+        self.known: dict[str, dict[Widths, list[NetworkTime]]] = {
+            statistic: {widths: [] for widths in networks} for statistic in SHARES
+        }
+
+    def session(self, networks: Sequence[Widths]) -> None:
+        """Time these once more."""
+        seed = self._first + self.sessions
+        left = list(networks)
+        np.random.default_rng(seed).shuffle(left)  # type: ignore[arg-type]
         for start in range(0, len(left), BLOCK):
             settings = TimingSettings(
                 min_rounds=ROUNDS[0], max_rounds=ROUNDS[1], half_width=1.96 * PRECISE, paired=True, max_seconds=600.0,
-                warmup_seconds=0.0, seed=session * 100 + start,
+                warmup_seconds=0.0, seed=seed * 100 + start,
             )
-            for widths, timed in timer.time(left[start : start + BLOCK], settings).times[statistic].items():
-                known[widths].append(timed)
-    return {widths: (dense_ns * math.exp(log), error) for widths, (log, error) in _said(known).items()}
+            for statistic, times in self._timer.time(left[start : start + BLOCK], settings).times.items():
+                for widths, timed in times.items():
+                    self.known[statistic][widths].append(timed)
+        self.sessions += 1
 
 
-def _said(known: Mapping[Widths, Sequence[NetworkTime]]) -> dict[Widths, tuple[float, float]]:
-    """Each network's log ratio, weighted by how sure its sessions are, and its standard error from how they scatter."""
-    quietest = min((session.dense_ns for each in known.values() for session in each), default=1.0)
+def said(known: Mapping[Widths, Sequence[NetworkTime]]) -> dict[Widths, tuple[float, float]]:
+    """Each network's ratio to the dense one, weighted by how sure its sessions are, and the relative standard error.
+
+    The error is from how they scatter, so there must be two of each; those of a quiet host count before all.
+    """
+    quietest = min(session.dense_ns for each in known.values() for session in each)
     found = {}
     for widths, sessions in known.items():
-        if len(sessions) < 2:
-            found[widths] = (0.0, math.inf)
-            continue
         logs = np.array([math.log(session.ratio) for session in sessions])
         weights = np.array([1 / max(session.judged(quietest).noise, PRECISE) ** 2 for session in sessions])
         mean = float(np.average(logs, weights=weights))
         spread = math.sqrt(float(np.sum((weights * (logs - mean)) ** 2)) * len(sessions) / (len(sessions) - 1))
-        found[widths] = (mean, spread / float(np.sum(weights)))
+        found[widths] = (math.exp(mean), spread / float(np.sum(weights)))
     return found
 
 
@@ -321,7 +322,7 @@ def tables() -> None:
     missing = [case.file.stem for case in everything if not case.file.exists()]
     header = (
         "network", "engine", "batch", "threads", "processor", "levels", "model", "dense ms", "probes",
-        "lone layers timed", "minutes", "mean", "worst", "noise", "measured again", "within 5 %", "in interval",
+        "lone layers timed", "minutes", "mean", "worst", "noise", "drift", "within 5 %", "in interval",
         "Kendall tau", *METHODS[1:], "goal",
     )
     kept = sum(row[-1] == "kept" for row in rows)
@@ -330,11 +331,13 @@ def tables() -> None:
         f"Goal: mean at most {GOAL_MEAN:.1%}, all within {GOAL_WORST:.0%}, from at most 300 probes and 10 minutes. "
         f"Kept in {kept} of {len(rows)} runs"
         + (f"; not run yet: {', '.join(missing)}." if missing else "."),
-        f"{UNSEEN} unseen networks a case, each measured in {SESSIONS[0]} to {SESSIONS[1]} sessions with fresh "
-        "instances. Probes are whole networks; the column noise is the median standard error of these measurements. "
-        "Measured again: by how much a later, fresh process differed on average, where one was asked; then the truth "
-        "is the mean of both. A case stands here once per machine. Models that name no shares may be older than the "
-        "blend of two. Levels are those that repeated better in the profile, quiet or usual; older rows are by medians "
+        f"{UNSEEN} unseen networks a case, each measured in {BEFORE + AFTER[0]} to {BEFORE + AFTER[1]} sessions with "
+        f"fresh instances, {BEFORE} of them before the profile's own networks, the others after. Drift: by how much "
+        "the two differ on average, which no model can foresee. Rows without a drift were timed after the profile "
+        "only; where the levels are medians, drift is to a later, fresh process. Probes are whole networks; the "
+        "column noise is the median standard error of these measurements. A case stands here once per machine. Models "
+        "that name no shares may be older than the blend of two. Levels are those that repeated better in the "
+        "profile, quiet or usual; older rows are by medians "
         "of paired ratios. The last columns are mean / worst error of the other ways of predicting these networks.",
         markdown_table(header, rows),
         "![Predicted against measured](prediction.svg)",
@@ -354,10 +357,15 @@ def _row(result: Mapping[str, Any]) -> tuple[object, ...]:
         _levels(result), result["model"], f"{result['dense_ms']:.2f}", result["probes"], result["layer_probes"],
         f"{result['profile_seconds'] / 60:.1f}", f"**{own['mean']:.1%}**", f"{own['worst']:.1%}",
         f"{statistics.median(network['noise'] for network in result['networks']):.1%}",
-        "" if result.get("measured_again") is None else f"{result['measured_again']:.1%}",
+        "" if _drift(result) is None else f"{_drift(result):.1%}",
         f"{own['within_5']:.0%}", f"{result['in_interval']:.0%}", f"{own['kendall_tau']:.3f}",
         *(f"{other['mean']:.0%} / {other['worst']:.0%}" for other in others), "kept" if good else "missed",
     )
+
+
+def _drift(result: Mapping[str, Any]) -> float | None:
+    """By how much the unseen networks' own times moved, where it was measured; older results name it otherwise."""
+    return result.get("drift", result.get("measured_again"))
 
 
 def _levels(result: Mapping[str, Any]) -> str:
@@ -408,19 +416,15 @@ def main() -> None:
     parser.add_argument("--host", default="", help="keep the results apart, in a folder of this name")
     parser.add_argument("--gpu", action="store_true", help="the cases that want a CUDA device")
     parser.add_argument("--again", action="store_true", help="also what is there")
-    parser.add_argument("--repeat", action="store_true", help="time the unseen networks of finished cases once more")
     parser.add_argument("--refit", action="store_true", help="measure nothing: fit again what benchmarks/raw holds")
     parser.add_argument("--tables", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     asked = functools.partial(_asked, arguments)
     for usual in filter(asked, gpu_cases() if arguments.gpu else cases()) if not arguments.tables else ():
         case = replace(usual, host=arguments.host)
-        kept = arguments.refit or arguments.repeat
-        if not case.raw.exists() if kept else case.file.exists() and not arguments.again:
+        if not case.raw.exists() if arguments.refit else case.file.exists() and not arguments.again:
             continue
-        raw = pickle.loads(case.raw.read_bytes()) if kept else measure(case)
-        if arguments.repeat:
-            raw = repeat(case, raw)
+        raw = pickle.loads(case.raw.read_bytes()) if arguments.refit else measure(case)
         for place in (case.file.parent, case.raw.parent):
             place.mkdir(parents=True, exist_ok=True)
         case.raw.write_bytes(pickle.dumps(raw))

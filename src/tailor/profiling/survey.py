@@ -20,7 +20,7 @@ from tailor.records import TimingSettings
 from tailor.spec import ChannelGraph, Target
 from tailor.timing import SHARES, settings_named
 
-__all__ = ["Survey", "survey"]
+__all__ = ["LayerSurvey", "Survey", "survey", "survey_layers", "survey_networks"]
 
 # Time for whole networks: each, and all together; on a quiet machine small ones need less.
 _SECONDS_EACH, _NETWORK_SECONDS = 1.5, 440.0
@@ -30,18 +30,17 @@ _NARROWED, _BESIDE = 0.7, 0.2  # a narrowed network's latency over the dense one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What was measured of a network on a target; the latency models are fitted to it (see `fit_latency`).
+class LayerSurvey:
+    """What was measured before any narrowed network: the dense one and the layers by themselves.
 
-    `lone` are the layers by themselves, by name; `candidates` the right edges of their treads; `probed` the whole
-    networks, ratios to the dense one; `layer_probes` lone layers timed now, `layer_probes_found` those recalled.
+    `lone` are the layers by name; `candidates` the right edges of their treads; `layer_probes` lone layers timed now,
+    `layer_probes_found` those recalled.
     """
 
     dense: DenseTime
     staircases: tuple[LayerStaircase, ...]
     candidates: Mapping[str, tuple[int, ...]]
     lone: Mapping[str, LoneLayer]
-    probed: Probed
     layer_probes: int
     layer_probes_found: int
     seconds: float
@@ -50,6 +49,16 @@ class Survey:
     def dense_ns(self) -> int:
         """Latency of the dense network."""
         return round(self.dense.interval.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey(LayerSurvey):
+    """All that was measured of a network on a target; the latency models are fitted to it (see `fit_latency`).
+
+    `probed` are the whole networks, as ratios to the dense one.
+    """
+
+    probed: Probed
 
 
 def survey(
@@ -68,6 +77,25 @@ def survey(
     Raises:
         NothingToPruneError: no layer of the network gains anything from narrower groups; says why.
         MeasurementError: the dense network, or too many of the others, cannot be run.
+    """
+    layers = survey_layers(graph, probes, target, settings=settings, networks=networks, tell=tell)
+    return survey_networks(graph, probes, layers, settings=settings, networks=networks)
+
+
+def survey_layers(
+    graph: ChannelGraph,
+    probes: NetworkProbes,
+    target: Target,
+    *,
+    settings: TimingSettings,
+    networks: int,
+    tell: Callable[[str], None],
+) -> LayerSurvey:
+    """The first part of `survey`: the dense network and the layers, before so many whole networks.
+
+    Raises:
+        NothingToPruneError: no layer of the network gains anything from narrower groups; says why.
+        MeasurementError: the dense network cannot be run.
     """
     started = time.perf_counter()
     timer, seed = probes.timer, probes.seed
@@ -97,18 +125,38 @@ def survey(
     )
     candidates = group_candidates(graph, stairs_by_layer(staircases), dense.resolution)
     require_choice(graph, candidates, dense.resolution, target)
-    probed = probes.time(
-        draw_networks(graph, candidates, networks, seed), seconds=_network_seconds(dense, networks), pace=_pace(dense)
-    )
-    return Survey(
-        dense=dense.by(probed.statistic) if settings.statistic in SHARES else dense,
+    return LayerSurvey(
+        dense=dense,
         staircases=staircases,
         candidates=candidates,
         lone=lone_layers(graph, staircases, {shape: found.ns for shape, found in layers.times.items()}),
-        probed=probed,
         layer_probes=layers.measured,
         layer_probes_found=layers.found,
         seconds=time.perf_counter() - started,
+    )
+
+
+def survey_networks(
+    graph: ChannelGraph, probes: NetworkProbes, layers: LayerSurvey, *, settings: TimingSettings, networks: int
+) -> Survey:
+    """The second part of `survey`: whole networks, half of them drawn from the candidates that the layers gave.
+
+    Raises:
+        MeasurementError: too many of them cannot be run.
+    """
+    started = time.perf_counter()
+    dense = layers.dense
+    drawn = draw_networks(graph, layers.candidates, networks, probes.seed)
+    probed = probes.time(drawn, seconds=_network_seconds(dense, networks), pace=_pace(dense))
+    return Survey(
+        dense=dense.by(probed.statistic) if settings.statistic in SHARES else dense,
+        staircases=layers.staircases,
+        candidates=layers.candidates,
+        lone=layers.lone,
+        probed=probed,
+        layer_probes=layers.layer_probes,
+        layer_probes_found=layers.layer_probes_found,
+        seconds=layers.seconds + time.perf_counter() - started,
     )
 
 
