@@ -24,7 +24,7 @@ BoolArray = npt.NDArray[np.bool_]
 _DEPTH = 2  # splits on the way to a leaf: more found nothing on 16 networks and engines
 _FEWEST = 60  # samples of a leaf
 _GAIN = 0.93  # a split must bring the error of unseen samples below this share of it
-_MOST_SAMPLES = 900  # a layer that stands in a network ten times tells no more with every further sample
+_MOST_ASKED = 900  # samples that choose splits: dozens of splits are tried, and more samples choose no better
 _FOLDS = 3
 _BLOCKS = (4, 8, 16)
 _QUANTILES = (0.2, 0.4, 0.6, 0.8)
@@ -99,11 +99,12 @@ def fit_surface(samples: Samples, *, depthwise: bool, seed: int = 0) -> Surface:
     """
     if not len(samples):
         raise MeasurementError("a latency surface needs samples", value=0)
-    if len(samples) > _MOST_SAMPLES:
-        samples = samples.at(np.random.default_rng(seed).choice(len(samples), _MOST_SAMPLES, replace=False))
+    asked = np.zeros(len(samples), dtype=bool)
+    asked[np.random.default_rng(seed).permutation(len(samples))[:_MOST_ASKED]] = True
     terms = DEPTHWISE_TERMS if depthwise else DENSE_TERMS
     values = term_values(terms, samples.inputs, samples.outputs, samples.megabytes)
-    return _Grower(samples=samples, terms=terms, values=values).grow(np.ones(len(samples), dtype=bool), _DEPTH)
+    grower = _Grower(samples=samples, terms=terms, values=values, asked=asked)
+    return grower.grow(np.ones(len(samples), dtype=bool), _DEPTH)
 
 
 def surface_ns(surface: Surface, inputs: FloatArray, outputs: FloatArray, megabytes: FloatArray) -> FloatArray:
@@ -122,13 +123,17 @@ def surface_ns(surface: Surface, inputs: FloatArray, outputs: FloatArray, megaby
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Grower:
+    """Leaves are fitted to all samples, splits are chosen by those that are `asked`."""
+
     samples: Samples
     terms: Sequence[Term]
     values: FloatArray
+    asked: BoolArray
 
     def grow(self, where: BoolArray, depth: int) -> Surface:
         """The best split of these samples and what grows behind it, or a leaf."""
-        split = self._best_split(where) if depth and where.sum() >= 2 * _FEWEST else None
+        asked = where & self.asked
+        split = self._best_split(asked) if depth and asked.sum() >= 2 * _FEWEST else None
         if split is None:
             return self._leaf(where)
         answers = split.answers(self.samples.inputs, self.samples.outputs)
