@@ -88,19 +88,28 @@ class PlantedTimer:
     """A machine on which every structure takes so much longer than predicted, and one of them far longer.
 
     `slope` adds to the error what a structure is predicted to take above 70 % of the dense latency, times itself;
-    `half` is how far the intervals go to either side.
+    `scatter` is by how much every second structure takes longer and the others less long; `half` is how far the
+    intervals go to either side.
     """
 
     def __init__(
-        self, profiled: Profile, error: float, *, spike: float = 1.0, slope: float = 0.0, half: float = 0.01
+        self,
+        profiled: Profile,
+        error: float,
+        *,
+        spike: float = 1.0,
+        slope: float = 0.0,
+        scatter: float = 0.0,
+        half: float = 0.01,
     ) -> None:
         self.profiled, self.error, self.spike, self.slope, self.half = profiled, error, spike, slope, half
+        self.scatter = scatter
         self.asked: list[list[Widths]] = []
 
     def ratios(self, structures: Sequence[Widths]) -> list[Interval]:
         self.asked.append(list(structures))
         predicted = [self.profiled.latency.predict(widths).ns / self.profiled.dense_ns for widths in structures]
-        values = [self.true(share) for share in predicted]
+        values = [self.true(share) * (1 + self.scatter * (-1) ** place) for place, share in enumerate(predicted)]
         values[0] *= self.spike
         return [Interval(value=v, low=(1 - self.half) * v, high=(1 + self.half) * v) for v in values]
 

@@ -52,6 +52,17 @@ def test_one_structure_of_its_own_does_not_decide(tmp_path: Path, profiled: Prof
     assert found.factor == pytest.approx(1.1, rel=1e-6)
 
 
+@pytest.mark.parametrize(("error", "scatter", "rounds"), [(1.02, 0.04, 1), (1.02, 0.0, 2), (1.1, 0.04, 2)])
+def test_a_correction_within_its_own_error_is_not_followed(
+    error: float, scatter: float, rounds: int, tmp_path: Path, profiled: Profile
+) -> None:
+    line, timer = line_of(tmp_path / "run", "lacp"), PlantedTimer(profiled, error, scatter=scatter)
+    found = anchored(task_of(line, profiled, timer, every_second(line), round(0.7 * profiled.dense_ns)))
+    assert len(timer.asked[0]) == 4
+    assert len(timer.asked) == rounds  # 4 % either way leaves the median of four known to 3.7 %
+    assert found.factor == pytest.approx(error, rel=1e-3)
+
+
 def test_a_method_that_computes_its_answer_is_held_against_its_own(tmp_path: Path, profiled: Profile) -> None:
     line, timer = line_of(tmp_path / "run", "uniform"), PlantedTimer(profiled, 1.0)
     line = replace(line, method=replace(line.method, search=UniformConfig(structures=2, step=0.2)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -21,7 +22,7 @@ __all__ = ["anchor_of", "anchored", "ground_of"]
 
 STRUCTURES = 4  # measured in one session; their median counts
 ROUNDS = 3  # of such sessions: a correction moves the limit to other structures, whose error may be another
-_CLOSE = 0.01  # a correction by less than this moves it to hardly any
+_CLOSE = 0.01  # a correction by less than this, or than it is known to, moves it to hardly any
 _SLOPES = (0.5, 2.0)  # of measured over predicted latency from round to round: what is beyond is a jump or noise
 _DRAWS = 20  # where widths are few, draws are often the same
 
@@ -53,7 +54,11 @@ def ground_of(line: Line, latency: AnchoredLatency, candidates: Mapping[str, tup
 
 
 def _measured(task: SearchTask, plain: AnchoredLatency) -> Anchor:
-    """Measured at the limit as the model sees it, and again at the limit as corrected, until little is corrected."""
+    """Measured at the limit as the model sees it, and again at the limit as corrected, until little is corrected.
+
+    Structures scatter about the limit, by the model's error and the host's noise: a correction within the error of
+    their median is as likely to lead away from it.
+    """
     anchor = Anchor()
     known: dict[Widths, float] = {}
     rounds: list[tuple[float, float]] = []
@@ -72,9 +77,16 @@ def _measured(task: SearchTask, plain: AnchoredLatency) -> Anchor:
         before = anchor.factor
         factor = _through(rounds, task.limit_ns) or ratio
         anchor = anchor_of(factor, ratios)
-        if abs(factor / before - 1) <= _CLOSE:
+        if abs(factor / before - 1) <= max(_CLOSE, _doubt(ratios)):
             break
     return anchor
+
+
+def _doubt(ratios: Sequence[float]) -> float:
+    """Relative standard error of the ratios' median, from their median absolute deviation: the normal law's factors."""
+    middle = statistics.median(ratios)
+    deviation = statistics.median(abs(ratio / middle - 1) for ratio in ratios)
+    return math.sqrt(math.pi / 2) * 1.4826 * deviation / math.sqrt(len(ratios))
 
 
 def _through(rounds: Sequence[tuple[float, float]], limit_ns: int) -> float | None:
