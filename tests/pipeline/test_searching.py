@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from planted_machine import PASSED, every_second, line_of
+from torch import nn
 
 from tailor.errors import BudgetUnreachableError
-from tailor.pipeline import searching
+from tailor.finalists import Finalist
+from tailor.pipeline import confirming
+from tailor.pipeline.request import SCREENING_SECONDS, Line
 from tailor.pipeline.searching import require_scored
-from tailor.records import Estimate, Trial
+from tailor.records import Estimate, Interval, TimingSettings, Trial, Verdict
 from tailor.search import SearchResult
 from tailor.timing import settings_named
 
@@ -32,7 +39,24 @@ def test_one_scored_structure_is_enough() -> None:
     assert require_scored(SearchResult(trials=trials, seconds=1.0, planned=2, limit_ns=2_000_000), 2_000_000) is None
 
 
-def test_finalists_are_chosen_in_short_sessions_but_a_prescribed_protocol_stays() -> None:
-    shortened = searching._screening(settings_named("default"))
-    assert shortened.max_seconds == searching.SCREENING_SECONDS < settings_named("default").max_seconds
-    assert searching._screening(settings_named("lacp")) == settings_named("lacp")
+def test_structures_are_chosen_in_short_sessions_but_a_prescribed_protocol_stays(tmp_path: Path) -> None:
+    line = line_of(tmp_path / "run", "lacp")
+    shortened = replace(line, settings=settings_named("default")).screening
+    assert shortened == replace(settings_named("default"), max_seconds=SCREENING_SECONDS)
+    assert replace(line, settings=settings_named("lacp")).screening == settings_named("lacp")
+
+
+def test_finalists_are_judged_in_short_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[TimingSettings] = []
+
+    def judged(line: Line, small: nn.Module, folder: Path, *, data: object) -> Verdict:
+        seen.append(line.settings)
+        return PASSED
+
+    monkeypatch.setattr(confirming, "judge", judged)
+    line = replace(line_of(tmp_path / "run", "lacp"), settings=settings_named("default"))
+    ratio = Interval(value=0.5, low=0.49, high=0.51)
+    half = {group: own[len(own) // 2] for group, own in every_second(line).items()}
+    finalist = Finalist(replace(trial(0, 1, 0.9), widths=half), ratio)
+    assert confirming.confirmed(line, [finalist]).passed
+    assert seen == [line.screening] != [line.settings]

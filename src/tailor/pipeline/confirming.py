@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tailor import persist
@@ -47,7 +47,7 @@ def _judged(line: Line, finalist: Finalist) -> Verdict:
     small = cut(line.source, line.graph, _keep(line, finalist))
     with tempfile.TemporaryDirectory() as place:
         persist.save(small, Path(place))
-        return judge(line, small, Path(place), data=None)
+        return judge(replace(line, settings=line.screening), small, Path(place), data=None)
 
 
 def _keep(line: Line, finalist: Finalist) -> KeepPlan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from tailor.spec import ChannelGraph, KeepPlan, Target, Widths
 from tailor.training import Data, Recipe
 
 __all__ = ["Line", "PruneRequest", "PruneResult"]
+
+SCREENING_SECONDS = 15.0  # of a session of timing to choose among structures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -95,3 +97,10 @@ class Line:
     folder: RunFolder
     importance: Importance
     source: nn.Module
+
+    @property
+    def screening(self) -> TimingSettings:
+        """Shorter sessions to choose structures by, which verification measures again; a prescribed protocol stays."""
+        if self.settings.fixed_warmup is not None:
+            return self.settings
+        return replace(self.settings, max_seconds=min(self.settings.max_seconds, SCREENING_SECONDS))

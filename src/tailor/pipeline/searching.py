@@ -21,7 +21,7 @@ from tailor.pipeline.request import Line
 from tailor.pipeline.task import SearchTask
 from tailor.pipeline.without_data import KEPT
 from tailor.protocols import Evaluator
-from tailor.records import SearchSummary, TimingSettings, Trial, WidthsRecord
+from tailor.records import SearchSummary, Trial, WidthsRecord
 from tailor.search import EarlierFirst, Journal, Once, SearchProblem, SearchResult, run_search
 from tailor.spec import KeepPlan, Widths
 from tailor.training import AccuracyEvaluator, training_device
@@ -29,7 +29,6 @@ from tailor.training import AccuracyEvaluator, training_device
 __all__ = ["search_widths", "searched"]
 
 LARGEST_MARGIN = 0.02  # what two copies of one network may differ by is kept away from the limit, up to this
-SCREENING_SECONDS = 15.0  # of timing to choose among structures
 
 
 def searched(line: Line, profiled: Profile) -> tuple[Line, KeepPlan]:
@@ -106,16 +105,9 @@ def _timer(line: Line, dense_ns: int) -> CandidateTimer:
         request.example_inputs,
         request.target,
         open_device(request.target),
-        _screening(line.settings),
+        line.screening,
         dense_ns,
     )
-
-
-def _screening(settings: TimingSettings) -> TimingSettings:
-    """Shorter sessions to choose finalists by, which a fresh process measures again; a prescribed protocol stays."""
-    if settings.fixed_warmup is not None:
-        return settings
-    return replace(settings, max_seconds=min(settings.max_seconds, SCREENING_SECONDS))
 
 
 def search_widths(task: SearchTask, latency: AnchoredLatency) -> tuple[SearchResult, Nearby | None]:
