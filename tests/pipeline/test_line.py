@@ -209,7 +209,8 @@ def trials_in(folder: Path) -> list[str]:
 def begun(out: Path, database: Path) -> subprocess.Popen[bytes]:
     net = Path(__file__).parent.parent / "tiny_net.py"
     sizes = "--cycles 6 --population 8 --networks 12"  # among all widths, however many steps the machine's stairs have
-    options = f"--data digits --budget 75% --method metapruning-evolution {sizes} --recipe none --resume"
+    method = f"--method metapruning-evolution {sizes} --recipe none --protocol quick"
+    options = f"--data digits --budget 75% {method} --resume"
     command = [sys.executable, "-m", "tailor", "prune", f"{net}:make", *options.split(), "--out", str(out)]
     environment = {**os.environ, "TAILOR_DATABASE": str(database)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
