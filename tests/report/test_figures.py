@@ -1,5 +1,7 @@
 """The figures show the numbers they were given, in the places where they belong."""
 
+from dataclasses import replace
+
 import matplotlib
 import pytest
 from matplotlib.axes import Axes
@@ -61,6 +63,16 @@ def test_the_best_so_far_never_falls_and_unscored_trials_are_left_out() -> None:
     best = list(next(line for line in axes.lines if line.get_label() == "best so far").get_ydata())
     scores = [100 * trial.score for trial in trials if trial.score is not None]
     assert best == [pytest.approx(max(scores[: n + 1])) for n in range(len(scores))]
+
+
+def test_the_legend_names_where_trials_come_from_and_none_is_lost() -> None:
+    origins = ("random", "mutation", "crossover", "near 3", "near 17", "earlier search", "narrow features.0")
+    scored = [trial for trial in sample_run.trials() if trial.score is not None]
+    trials = [replace(trial, origin=origin) for trial, origin in zip(scored, origins, strict=False)]
+    lines = {line.get_label(): len(line.get_xdata()) for line in course_figure(trials).axes[0].lines}
+    assert lines == {
+        "random": 1, "mutation": 1, "crossover": 1, "near a finalist": 2, "other": 2, "best so far": len(origins)
+    }
 
 
 def test_the_winner_is_ringed_and_the_limit_is_a_line() -> None:
