@@ -7,9 +7,9 @@ errors above the slope around. What lies between is a jump that is finer than wh
 way.
 
 Run it on a quiet machine: `python benchmarks/edges.py [--engines torch,openvino] [--layers NAME,...]`; it says first
-how long it will take, and a second run goes on where the first was stopped. `--find-again` keeps the sweeps and lets
-the finder measure anew. `--replay` measures nothing: the finder of today probes the sweeps in the results that are
-there, with noise planted into every probe, ten times.
+how long it will take, and a second run goes on where the first was stopped. `--host NAME` keeps the results beside
+another machine's. `--find-again` keeps the sweeps and lets the finder measure anew. `--replay` measures nothing: the
+finder of today probes the sweeps in the results that are there, with noise planted into every probe, ten times.
 """
 
 from __future__ import annotations
@@ -289,10 +289,10 @@ def _write(rows: Sequence[dict[str, Any]], environment: dict[str, str], options:
     summary = f"{total - missed} of {total} true edges found, {invented} invented, on {len(rows)} layers and engines."
     short = [{**row, "sweep": " ".join(str(ns) for _, ns, _ in row["sweep"])} for row in rows]
     report = {"environment": environment, "layers": short}
-    command = f"{COMMAND} --engines {','.join(options.engines)}"
+    command = f"{COMMAND} --engines {','.join(options.engines)}" + (f" --host {options.host}" if options.host else "")
     path = write_results(
-        "edges", report, title="Edges found with few probes", tables=[summary, markdown_table(header, lines)],
-        command=command,
+        f"edges_{options.host}" if options.host else "edges", report, title="Edges found with few probes",
+        tables=[summary, markdown_table(header, lines)], command=command,
     )
     print(summary, Path(path), sep="\n")
 
@@ -301,6 +301,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engines", default="torch,torch+channels_last,onnxruntime,openvino", type=_names)
     parser.add_argument("--layers", type=_names, help="names of cases, with commas; by default all")
+    parser.add_argument("--host", default="", help="keep the results beside another machine's, under this name")
     parser.add_argument("--find-again", action="store_true", help="keep the sweeps, measure the finder's probes anew")
     parser.add_argument("--replay", action="store_true", help="probe the sweeps in the results, with planted errors")
     parser.add_argument("--threads", type=int, default=1)
