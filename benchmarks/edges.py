@@ -93,7 +93,7 @@ def main() -> None:
     """Sweep, find, compare, write."""
     options = _options()
     if options.replay:
-        replay()
+        replay(options.host)
         return
     cases = [case for case in CASES if options.layers is None or case.name in options.layers]
     done: dict[str, Any] = json.loads(CACHE.read_text(encoding="utf-8")) if CACHE.exists() else {}
@@ -143,12 +143,12 @@ def compared(device: Device, case: Case, known: dict[str, Any] | None = None) ->
     }
 
 
-def replay() -> None:
+def replay(host: str) -> None:
     """Let the finder probe the sweeps that were measured once, each probe off by a planted error; write what it found.
 
     The relative standard error is half the layer's A/A resolution, the least that the finder reckons with.
     """
-    known = json.loads((RESULTS / "edges.json").read_text(encoding="utf-8"))
+    known = json.loads((RESULTS / f"{_named('edges', host)}.json").read_text(encoding="utf-8"))
     lines, totals = [], np.zeros(4)
     for row in known["layers"]:
         times = {channels: int(ns) for channels, ns in enumerate(row["sweep"].split(), start=1)}
@@ -177,10 +177,16 @@ def replay() -> None:
     header = ("engine", "layer", "A/A", "true edges", "found of them", "invented", "probes", "of exhaustive")
     layers = [dict(zip(header, line, strict=True)) for line in lines]
     write_results(
-        "edges_replay", {"environment": collect(), "layers": layers}, title="Edges found in recorded sweeps",
-        tables=[summary, markdown_table(header, lines)], command=f"{COMMAND} --replay",
+        _named("edges_replay", host), {"environment": collect(), "layers": layers},
+        title="Edges found in recorded sweeps", tables=[summary, markdown_table(header, lines)],
+        command=f"{COMMAND} --replay" + (f" --host {host}" if host else ""),
     )
     print(summary)
+
+
+def _named(what: str, host: str) -> str:
+    """The results' name, those of another host apart."""
+    return f"{what}_{host}" if host else what
 
 
 def judged(
@@ -291,7 +297,7 @@ def _write(rows: Sequence[dict[str, Any]], environment: dict[str, str], options:
     report = {"environment": environment, "layers": short}
     command = f"{COMMAND} --engines {','.join(options.engines)}" + (f" --host {options.host}" if options.host else "")
     path = write_results(
-        f"edges_{options.host}" if options.host else "edges", report, title="Edges found with few probes",
+        _named("edges", options.host), report, title="Edges found with few probes",
         tables=[summary, markdown_table(header, lines)], command=command,
     )
     print(summary, Path(path), sep="\n")
