@@ -333,8 +333,9 @@ def tables() -> None:
         + (f"; not run yet: {', '.join(missing)}." if missing else "."),
         f"{UNSEEN} unseen networks a case, each measured in {BEFORE + AFTER[0]} to {BEFORE + AFTER[1]} sessions with "
         f"fresh instances, {BEFORE} of them before the profile's own networks, the others after. Drift: by how much "
-        "the two differ on average, which no model can foresee. Rows without a drift were timed after the profile "
-        "only; where the levels are medians, drift is to a later, fresh process. Probes are whole networks; the "
+        "the two differ on average, which no model can foresee. Rows without a drift were timed in 4 to 10 sessions "
+        "after the profile only; where the levels are medians, drift is to a later, fresh process, and the truth the "
+        "mean of both. Probes are whole networks; the "
         "column noise is the median standard error of these measurements. A case stands here once per machine. Models "
         "that name no shares may be older than the blend of two. Levels are those that repeated better in the "
         "profile, quiet or usual; older rows are by medians "

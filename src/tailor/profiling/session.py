@@ -17,7 +17,7 @@ from tailor.profiling.fitting import fit_latency
 from tailor.profiling.layers import Progress
 from tailor.profiling.networks import NetworkTimer
 from tailor.profiling.probes import NetworkProbes
-from tailor.profiling.survey import Survey, survey
+from tailor.profiling.survey import Survey, survey_layers, survey_networks
 from tailor.records import TimingSettings
 from tailor.spec import ChannelGraph, Target, Widths
 from tailor.timing import settings_named
@@ -51,7 +51,9 @@ def profile(  # noqa: PLR0913  what is profiled, where, and how thoroughly
     """
     settings = settings or settings_named("default", seed=seed)
     probes = open_probes(model, graph, example_inputs, target, database=database, seed=seed, progress=progress)
-    surveyed = survey(graph, probes, target, settings=settings, networks=networks, tell=tell or _say_to_nobody)
+    tell = tell or _say_to_nobody
+    layers = survey_layers(graph, probes, target, settings=settings, networks=networks, tell=tell)
+    surveyed = survey_networks(graph, probes, layers, settings=settings, networks=networks)
     return conclude(graph, surveyed, probes, target, protocol=settings.name)
 
 

@@ -1,4 +1,4 @@
-"""`survey`: all that a profile rests on, measured: the dense network, lone layers, whole networks of random widths."""
+"""All that a profile rests on, measured: the dense network and lone layers, then whole networks of random widths."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tailor.records import TimingSettings
 from tailor.spec import ChannelGraph, Target
 from tailor.timing import SHARES, settings_named
 
-__all__ = ["LayerSurvey", "Survey", "survey", "survey_layers", "survey_networks"]
+__all__ = ["LayerSurvey", "Survey", "survey_layers", "survey_networks"]
 
 # Time for whole networks: each, and all together; on a quiet machine small ones need less.
 _SECONDS_EACH, _NETWORK_SECONDS = 1.5, 440.0
@@ -61,27 +61,6 @@ class Survey(LayerSurvey):
     probed: Probed
 
 
-def survey(
-    graph: ChannelGraph,
-    probes: NetworkProbes,
-    target: Target,
-    *,
-    settings: TimingSettings,
-    networks: int,
-    tell: Callable[[str], None],
-) -> Survey:
-    """Measure what the database of `probes` does not know, on the target that they were opened for.
-
-    `tell` is told how long it may take once the dense network has been timed.
-
-    Raises:
-        NothingToPruneError: no layer of the network gains anything from narrower groups; says why.
-        MeasurementError: the dense network, or too many of the others, cannot be run.
-    """
-    layers = survey_layers(graph, probes, target, settings=settings, networks=networks, tell=tell)
-    return survey_networks(graph, probes, layers, settings=settings, networks=networks)
-
-
 def survey_layers(
     graph: ChannelGraph,
     probes: NetworkProbes,
@@ -91,7 +70,10 @@ def survey_layers(
     networks: int,
     tell: Callable[[str], None],
 ) -> LayerSurvey:
-    """The first part of `survey`: the dense network and the layers, before so many whole networks.
+    """Measure what the database of `probes` does not know of the dense network and its layers.
+
+    `target` is what the probes were opened for. Once the dense network has been timed, `tell` is told how long it may
+    take, so many whole `networks` after the layers included.
 
     Raises:
         NothingToPruneError: no layer of the network gains anything from narrower groups; says why.
@@ -139,7 +121,7 @@ def survey_layers(
 def survey_networks(
     graph: ChannelGraph, probes: NetworkProbes, layers: LayerSurvey, *, settings: TimingSettings, networks: int
 ) -> Survey:
-    """The second part of `survey`: whole networks, half of them drawn from the candidates that the layers gave.
+    """Measure whole networks, half of them drawn from the candidates that the layers gave.
 
     Raises:
         MeasurementError: too many of them cannot be run.
