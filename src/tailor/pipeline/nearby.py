@@ -10,13 +10,12 @@ from tailor.finalists import Finalist
 from tailor.latency.anchored import AnchoredLatency
 from tailor.pipeline.task import SearchTask
 from tailor.protocols import Proposal
-from tailor.records import Trial
+from tailor.records import NEAR, Trial
 from tailor.search import Journal, SearchProblem, SearchResult, try_more
 from tailor.spec import Widths
 
 __all__ = ["Nearby"]
 
-_ORIGIN = "near "  # of the trials made here, with the number of the finalist
 _PARENTS, _EACH = 3, 8  # finalists of a session that others are tried near to, and how many of these each
 
 
@@ -40,7 +39,7 @@ class Nearby:
     @property
     def searched(self) -> tuple[Trial, ...]:
         """The strategy's own trials."""
-        return tuple(trial for trial in self.result.trials if not trial.origin.startswith(_ORIGIN))
+        return tuple(trial for trial in self.result.trials if not trial.origin.startswith(NEAR))
 
     def __call__(self, finalists: Sequence[Finalist]) -> list[tuple[Trial, float]]:
         """The first few finalists, each moved to the limit in several ways and scored."""
@@ -51,7 +50,7 @@ class Nearby:
         return found
 
     def _children(self, parent: Finalist, limit_ns: int) -> list[Trial]:
-        origin = f"{_ORIGIN}{parent.trial.number}"
+        origin = f"{NEAR}{parent.trial.number}"
         if not any(trial.origin == origin for trial in self.result.trials):
             proposals = self._moved(parent.trial, limit_ns, origin)
             self.result = try_more(self._problem, self.result, proposals, journal=self._journal)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Anchor", "Estimate", "GradualRecord", "SearchSummary", "Trial", "WidthsRecord"]
+__all__ = ["NEAR", "Anchor", "Estimate", "GradualRecord", "SearchSummary", "Trial", "WidthsRecord"]
+
+NEAR = "near "  # how the origin of a trial begins that was moved to the limit; the finalist's number follows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,8 @@ class Trial:
     """One structure that search tried.
 
     `score` is what the evaluator said (higher is better), None when the structure was over the latency limit and
-    so was not evaluated. `origin` is "random", "mutation", "crossover" ...; `cycle` counts populations from 0.
+    so was not evaluated. `origin` is "random", "mutation", "crossover" ... or begins with `NEAR`; `cycle` counts
+    populations from 0.
     """
 
     number: int

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tailor.latency.profile import NetworkProbe
 from tailor.latency.staircase import Staircase
-from tailor.records import GroupSummary, Trial
+from tailor.records import NEAR, GroupSummary, Trial
 from tailor.report.style import ACCENT, GHOST, HAIRLINE, INK, MARK, SOFT, bare_axes, look, new_figure
 
 __all__ = [
@@ -28,9 +28,9 @@ __all__ = [
 
 _WIDTH = 820.0
 _COLUMNS = 3
-_NEAR = "near a finalist"
+_NEAR_ONE = "near a finalist"
 # Where trials come from, as the legend of a search's course names it, and their markers.
-_ORIGINS = {"random": "o", "mutation": "^", "crossover": "s", _NEAR: "v", "other": "D"}
+_ORIGINS = {"random": "o", "mutation": "^", "crossover": "s", _NEAR_ONE: "v", "other": "D"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +150,9 @@ def course_figure(trials: Sequence[Trial], score: str = "held-out top-1") -> Fig
 
 
 def _kind(origin: str) -> str:
-    """How the legend names the origin of a trial: "near 31" was moved to the limit from a measured finalist."""
-    if origin.startswith("near "):
-        return _NEAR
+    """How the legend names the origin of a trial."""
+    if origin.startswith(NEAR):
+        return _NEAR_ONE
     return origin if origin in _ORIGINS else "other"
 
 
