@@ -8,9 +8,10 @@
     python benchmarks/prediction.py --tables              # the tables and the figure from the results there are
 
 Per network and target: a profile from nothing (no database), and 32 random pruned networks that it has not seen, half
-of them from the layers' candidates, half of any widths. Each is measured in five to ten sessions with fresh instances,
-three of them before the profile's own networks and the others after: a shared host changes from minute to minute, and
-slows small networks otherwise than large ones, so that the two tell apart what the model and what the host is off by.
+of them from the layers' candidates, half of any widths. All of these are measured together, with fresh instances, in
+six sessions or more between those of the profile's own networks, while the profile's clock stands still: a shared
+host changes from minute to minute, and slows small networks otherwise than large ones, so that both have to meet the
+same minutes.
 """
 
 from __future__ import annotations
@@ -64,10 +65,12 @@ ENGINES = {
     "torch-compile-cuda": Target(engine="torch-compile", device="cuda"),
 }
 CPU, GPU = tuple(ENGINES)[:4], tuple(ENGINES)[4:]
-PROBES, UNSEEN, BLOCK = 290, 32, 16
-BEFORE, AFTER = 3, (2, 7)  # sessions of an unseen network before the profile's networks; fewest and most after them
+PROBES, UNSEEN = 290, 32
+AT_ONCE = {"cpu": UNSEEN, "cuda": 8}  # unseen networks in one session: a GPU holds the working memory of all of them
+BETWEEN = ("networks", "noisy networks again")  # what a profile does when unseen networks come in between
+SHARE, FEWEST = 0.8, 6  # time for these over time for the profile's networks, and the fewest sessions of them
 PRECISE = 0.01  # the standard error that is enough
-ROUNDS = (12, 36)  # fewest and most of a session, which ends once all its ratios are known so well
+ROUNDS = (24, 60)  # fewest and most of a session, which ends once all its ratios are known so well
 METHODS = ("tailor", "flops", "three sub-networks", "lone layers", "cout only")
 GOAL_MEAN, GOAL_WORST, GOAL_SECONDS = 0.025, 0.10, 600
 
@@ -109,30 +112,31 @@ def gpu_cases() -> list[Case]:
 
 @dataclass(frozen=True, kw_only=True)
 class Raw:
-    """What one case measured: the profile's survey, and each unseen network's sessions before and after it."""
+    """What one case measured: the profile's survey, and each unseen network's sessions meanwhile."""
 
     graph: ChannelGraph
     survey: Survey
     environment: dict[str, str]
     profile_seconds: float
     truth_seconds: float
-    before: dict[Widths, list[NetworkTime]]
-    after: dict[Widths, list[NetworkTime]]
+    sessions: dict[Widths, list[NetworkTime]]
 
     @functools.cached_property
     def truth(self) -> dict[Widths, tuple[float, float]]:
         """Each unseen network's ns and relative standard error, by all its sessions."""
-        return said({widths: [*self.before[widths], *self.after[widths]] for widths in self.before})
+        return said(self.sessions)
 
     @property
     def drift(self) -> float:
-        """By how much the sessions after the profile differ from those before it, on average."""
-        before, after = said(self.before), said(self.after)
+        """By how much the later half of the sessions differs from the earlier one, on average."""
+        halves = {widths: len(known) // 2 for widths, known in self.sessions.items()}
+        before = said({widths: known[: halves[widths]] for widths, known in self.sessions.items()})
+        after = said({widths: known[halves[widths] :] for widths, known in self.sessions.items()})
         return statistics.fmean(abs(math.log(after[widths][0] / before[widths][0])) for widths in before)
 
 
 def measure(case: Case) -> Raw:
-    """Profile from nothing, and time networks that the profile has not seen before and after its own."""
+    """Profile from nothing, and time networks that the profile does not see between its own."""
     graph, probes = opened(case)
     environment = collect("onnxruntime", "openvino")
     settings = settings_named("default")
@@ -140,26 +144,20 @@ def measure(case: Case) -> Raw:
     seen = set(draw_networks(graph, layers.candidates, PROBES, probes.seed))
     drawn = draw_networks(graph, layers.candidates, UNSEEN + 1, seed=1000)[1:]  # the first is always the narrowest
     unseen = [widths for widths in drawn if widths not in seen]
-    started = time.perf_counter()
-    before = Truth(probes.timer, unseen)
-    for _ in range(BEFORE):
-        before.session(unseen)
-    halfway = time.perf_counter()
+    truth = Truth(probes.timer, unseen, at_once=AT_ONCE[case.target.device])
+    probes = replace(probes, clock=truth.clock, progress=truth.progress)
     surveyed = survey_networks(graph, probes, layers, settings=settings, networks=PROBES)
     found = conclude(graph, surveyed, probes, case.target, protocol=settings.name)
-    statistic, again = found.statistic, time.perf_counter()
-    after = Truth(probes.timer, unseen, first=BEFORE)
-    while after.sessions < AFTER[1]:
-        known = said({widths: [*before.known[statistic][widths], *after.known[statistic][widths]] for widths in unseen})
-        after.session([w for w in unseen if after.sessions < AFTER[0] or known[w][1] > PRECISE])
+    meanwhile = truth.seconds
+    while truth.sessions < FEWEST:
+        truth.session()
     return Raw(
         graph=graph,
         survey=surveyed,
         environment=environment | dict(found.environment.facts),
-        profile_seconds=found.seconds,
-        truth_seconds=halfway - started + time.perf_counter() - again,
-        before=before.known[statistic],
-        after=after.known[statistic],
+        profile_seconds=found.seconds - meanwhile,
+        truth_seconds=truth.seconds,
+        sessions=truth.known[found.statistic],
     )
 
 
@@ -195,6 +193,8 @@ def judge(case: Case, raw: Raw) -> dict[str, Any]:
         "profile_seconds": raw.profile_seconds,
         "truth_seconds": raw.truth_seconds,
         "drift": raw.drift,
+        "truth_sessions": max(map(len, raw.sessions.values())),
+        "host_noise": fit.host_noise,
         "held_out": asdict(fit.error),
         "errors": {method: asdict(fit_error(np.array(told, float), ns)) for method, told in predicted.items()},
         "in_interval": statistics.fmean(x.low_ns <= value <= x.high_ns for x, value in zip(told, ns, strict=True)),
@@ -218,43 +218,51 @@ def model_name(fit: FittedLatency) -> str:
 
 
 class Truth:
-    """Sessions of unseen networks with fresh instances, each time in other company; what they say, by statistic."""
+    """Sessions of unseen networks between the profile's own, whose clock stands still meanwhile; by statistic.
 
-    def __init__(self, timer: NetworkTimer, networks: Sequence[Widths], *, first: int = 0) -> None:
-        self._timer, self._first, self.sessions = timer, first, 0
+    All networks are in every session, each time as fresh instances: what a session's state adds, it adds to all.
+    """
+
+    def __init__(self, timer: NetworkTimer, networks: Sequence[Widths], *, at_once: int) -> None:
+        self._timer, self._networks, self._at_once = timer, networks, at_once
+        self._started = time.perf_counter()
+        self.seconds, self.sessions = 0.0, 0
         self.known: dict[str, dict[Widths, list[NetworkTime]]] = {
             statistic: {widths: [] for widths in networks} for statistic in SHARES
         }
 
-    def session(self, networks: Sequence[Widths]) -> None:
-        """Time these once more."""
-        seed = self._first + self.sessions
-        left = list(networks)
-        np.random.default_rng(seed).shuffle(left)  # type: ignore[arg-type]
-        for start in range(0, len(left), BLOCK):
+    def clock(self) -> float:
+        """Seconds that went into anything else."""
+        return time.perf_counter() - self._started - self.seconds
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Time them after a session of the profile's networks, unless they had their share of the time."""
+        if stage in BETWEEN and self.seconds <= SHARE * self.clock():
+            self.session()
+
+    def session(self) -> None:
+        """Time all networks once."""
+        started = time.perf_counter()
+        left = list(self._networks)
+        np.random.default_rng(self.sessions).shuffle(left)  # type: ignore[arg-type]
+        for start in range(0, len(left), self._at_once):
             settings = TimingSettings(
                 min_rounds=ROUNDS[0], max_rounds=ROUNDS[1], half_width=1.96 * PRECISE, paired=True, max_seconds=600.0,
-                warmup_seconds=0.0, seed=seed * 100 + start,
+                warmup_seconds=0.0, seed=self.sessions * 100 + start,
             )
-            for statistic, times in self._timer.time(left[start : start + BLOCK], settings).times.items():
+            for statistic, times in self._timer.time(left[start : start + self._at_once], settings).times.items():
                 for widths, timed in times.items():
                     self.known[statistic][widths].append(timed)
         self.sessions += 1
+        self.seconds += time.perf_counter() - started
 
 
 def said(known: Mapping[Widths, Sequence[NetworkTime]]) -> dict[Widths, tuple[float, float]]:
-    """Each network's ratio to the dense one, weighted by how sure its sessions are, and the relative standard error.
-
-    The error is from how they scatter, so there must be two of each; those of a quiet host count before all.
-    """
-    quietest = min(session.dense_ns for each in known.values() for session in each)
+    """Each network's ratio to the dense one, the mean of its sessions, and its relative standard error by them."""
     found = {}
     for widths, sessions in known.items():
-        logs = np.array([math.log(session.ratio) for session in sessions])
-        weights = np.array([1 / max(session.judged(quietest).noise, PRECISE) ** 2 for session in sessions])
-        mean = float(np.average(logs, weights=weights))
-        spread = math.sqrt(float(np.sum((weights * (logs - mean)) ** 2)) * len(sessions) / (len(sessions) - 1))
-        found[widths] = (math.exp(mean), spread / float(np.sum(weights)))
+        logs = [math.log(session.ratio) for session in sessions]
+        found[widths] = (math.exp(statistics.fmean(logs)), statistics.stdev(logs) / math.sqrt(len(logs)))
     return found
 
 
@@ -322,7 +330,7 @@ def tables() -> None:
     missing = [case.file.stem for case in everything if not case.file.exists()]
     header = (
         "network", "engine", "batch", "threads", "processor", "levels", "model", "dense ms", "probes",
-        "lone layers timed", "minutes", "mean", "worst", "noise", "drift", "within 5 %", "in interval",
+        "lone layers timed", "minutes", "mean", "worst", "noise", "sessions", "drift", "within 5 %", "in interval",
         "Kendall tau", *METHODS[1:], "goal",
     )
     kept = sum(row[-1] == "kept" for row in rows)
@@ -331,15 +339,15 @@ def tables() -> None:
         f"Goal: mean at most {GOAL_MEAN:.1%}, all within {GOAL_WORST:.0%}, from at most 300 probes and 10 minutes. "
         f"Kept in {kept} of {len(rows)} runs"
         + (f"; not run yet: {', '.join(missing)}." if missing else "."),
-        f"{UNSEEN} unseen networks a case, each measured in {BEFORE + AFTER[0]} to {BEFORE + AFTER[1]} sessions with "
-        f"fresh instances, {BEFORE} of them before the profile's own networks, the others after. Drift: by how much "
-        "the two differ on average, which no model can foresee. Rows without a drift were timed in 4 to 10 sessions "
-        "after the profile only; where the levels are medians, drift is to a later, fresh process, and the truth the "
-        "mean of both. Probes are whole networks; the "
-        "column noise is the median standard error of these measurements. A case stands here once per machine. Models "
-        "that name no shares may be older than the blend of two. Levels are those that repeated better in the "
-        "profile, quiet or usual; older rows are by medians "
-        "of paired ratios. The last columns are mean / worst error of the other ways of predicting these networks.",
+        f"{UNSEEN} unseen networks a case. Where a number of sessions stands, all were measured in each of these, with "
+        "fresh instances, between the sessions of the profile's own networks; drift is by how much the later half of "
+        "them differs from the earlier one, on average. Rows without one are older: unseen networks were timed in 4 to "
+        "10 sessions in changing company after the profile (some before it), those of a quiet host counting most, and "
+        "drift is to sessions of another time. Probes are whole networks; the column noise is the median standard "
+        "error of the unseen networks' measurements, by how their sessions scatter. A case stands here once per "
+        "machine. Models that name no shares may be older than the blend of two. Levels are those that repeated better "
+        "in the profile, quiet or usual; the oldest rows are by medians of paired ratios. The last columns are mean / "
+        "worst error of the other ways of predicting these networks.",
         markdown_table(header, rows),
         "![Predicted against measured](prediction.svg)",
         "Environments, with the commit that was measured, are in `prediction/*.json`, one file a case.",
@@ -358,6 +366,7 @@ def _row(result: Mapping[str, Any]) -> tuple[object, ...]:
         _levels(result), result["model"], f"{result['dense_ms']:.2f}", result["probes"], result["layer_probes"],
         f"{result['profile_seconds'] / 60:.1f}", f"**{own['mean']:.1%}**", f"{own['worst']:.1%}",
         f"{statistics.median(network['noise'] for network in result['networks']):.1%}",
+        result.get("truth_sessions", ""),
         "" if _drift(result) is None else f"{_drift(result):.1%}",
         f"{own['within_5']:.0%}", f"{result['in_interval']:.0%}", f"{own['kendall_tau']:.3f}",
         *(f"{other['mean']:.0%} / {other['worst']:.0%}" for other in others), "kept" if good else "missed",

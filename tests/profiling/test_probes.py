@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
+import psutil
 import pytest
 
 from tailor.database import Database
 from tailor.errors import MeasurementError
-from tailor.profiling import probes
 from tailor.profiling.networks import NetworkTime, TimedNetworks
 from tailor.profiling.pace import Pace
-from tailor.profiling.probes import NetworkProbes, Probed, Said
+from tailor.profiling.probed import Probed
+from tailor.profiling.probes import NetworkProbes
 from tailor.records import Environment, TimingSettings
 from tailor.spec import Widths
 from tailor.timing import SHARES
@@ -24,7 +24,7 @@ NETWORKS = [Widths({"g": width}) for width in range(1, 81)]
 class Clock:
     now = 0.0
 
-    def perf_counter(self) -> float:
+    def __call__(self) -> float:
         return self.now
 
 
@@ -42,7 +42,10 @@ class PlantedTimer:
         self.apart, self.sessions = apart, 0
         self.failing: set[Widths] = set()
         self.noise, self.noisy = 0.01, None
-        self.dense_ns: list[int] = []  # of the first sessions, while neighbours are busy
+        self.size = 1_000
+
+    def bytes(self, widths: Widths) -> int:
+        return self.size
 
     def key(self, widths: Widths) -> str:
         return f"network {widths['g']}"
@@ -60,177 +63,141 @@ class PlantedTimer:
         in_rounds = self.seconds * (rounds + 1) * len(running)
         self.clock.now += in_rounds + self.prepare * len(running)
         self.log += [(widths, rounds) for widths in running]
-        dense_ns = self.dense_ns.pop(0) if self.dense_ns else 1000
         found = {
-            widths: NetworkTime(ratio=1 + value, low=1, high=1 + 2 * value, dense_ns=dense_ns)
-            for widths, value in noise.items()
+            widths: NetworkTime(ratio=1 + value, low=1, high=1 + 2 * value) for widths, value in noise.items()
         }
         self.sessions += 1
         dense = ((1000,) * rounds, (1000 + self.apart * (-1) ** self.sessions,) * rounds)
         times = dict.fromkeys(SHARES, found)
-        return TimedNetworks(times=times, accounts={}, dense=dense, seconds=in_rounds, measurements=())
+        return TimedNetworks(
+            session=str(self.sessions), times=times, accounts={}, dense=dense, seconds=in_rounds, measurements=()
+        )
 
 
-def probed(
-    monkeypatch: Any, timer: PlantedTimer, *, seconds: float, guess: float, device: str = "cpu"
-) -> Probed:
-    monkeypatch.setattr(probes, "time", timer.clock)
+def probed(timer: PlantedTimer, *, seconds: float, guess: float, device: str = "cpu") -> Probed:
     runner = NetworkProbes(
         timer=timer, environment=Environment(facts={"device": device}), database=Database.memory(), seed=0,  # type: ignore[arg-type]
-        progress=lambda *step: None,
+        progress=lambda *step: None, clock=timer.clock,
     )
     return runner.time(NETWORKS, seconds=seconds, pace=Pace(prepare=timer.prepare, one_round=guess))
 
 
-def test_rounds_end_when_the_ratios_are_known_and_go_on_where_they_are_noisy(monkeypatch: Any) -> None:
+def test_rounds_end_when_the_ratios_are_known_and_go_on_where_they_are_noisy() -> None:
     timer = PlantedTimer(Clock(), 0.005)
-    assert len(probed(monkeypatch, timer, seconds=100, guess=0.007).times) == 80
+    assert len(probed(timer, seconds=100, guess=0.007).times) == 80
     assert {rounds for _, rounds in timer.log} == {12}
     noisy = PlantedTimer(Clock(), 0.005)
     noisy.noise = 0.05
-    assert len(probed(monkeypatch, noisy, seconds=100, guess=0.007).times) == 80
+    assert len(probed(noisy, seconds=100, guess=0.007).times) == 80
     assert {rounds for _, rounds in noisy.log} == {36}
 
 
-def test_noise_takes_the_time_there_is_and_no_network_away(monkeypatch: Any) -> None:
+def test_noise_takes_the_time_there_is_and_no_network_away() -> None:
     """80 networks that take a second to make ready: 36 rounds of each would need 169 s, and further sessions more."""
     timer = PlantedTimer(Clock(), 0.03, prepare=1.0)
     timer.noise = 0.05
-    assert len(probed(monkeypatch, timer, seconds=168, guess=0.03).times) == 80
+    assert len(probed(timer, seconds=168, guess=0.03).times) == 80
     assert 160 < timer.clock.now < 175
     rounds = [rounds for _, rounds in timer.log]
     assert min(rounds) >= 23
     assert max(rounds) <= 25
 
 
-def test_where_making_ready_takes_longest_networks_are_left_out_rather_than_rounds(monkeypatch: Any) -> None:
+def test_where_making_ready_takes_longest_networks_are_left_out_rather_than_rounds() -> None:
     timer = PlantedTimer(Clock(), 0.05, prepare=2.0)
     timer.noise = 0.05
-    assert len(probed(monkeypatch, timer, seconds=120, guess=0.05).times) == 45
+    assert len(probed(timer, seconds=120, guess=0.05).times) == 45
     assert {rounds for _, rounds in timer.log} == {12}
 
 
-def test_a_slow_network_gets_fewer_rounds_and_then_fewer_networks_but_never_too_few(monkeypatch: Any) -> None:
+def test_a_slow_network_gets_fewer_rounds_and_then_fewer_networks_but_never_too_few() -> None:
     timer = PlantedTimer(Clock(), 0.2)
-    assert len(probed(monkeypatch, timer, seconds=120, guess=0.28).times) == 80
+    assert len(probed(timer, seconds=120, guess=0.28).times) == 80
     assert max(rounds for _, rounds in timer.log) < 10
     assert 90 < timer.clock.now < 140
     crawling = PlantedTimer(Clock(), 4.0)
-    assert len(probed(monkeypatch, crawling, seconds=120, guess=5.0).times) == 24
+    assert len(probed(crawling, seconds=120, guess=5.0).times) == 24
     assert {rounds for _, rounds in crawling.log} == {4}
 
 
-def test_a_guess_that_was_wrong_is_corrected_by_what_blocks_take(monkeypatch: Any) -> None:
+def test_a_guess_that_was_wrong_is_corrected_by_what_blocks_take() -> None:
     timer = PlantedTimer(Clock(), 0.2)  # the guess says 0.01
-    probed(monkeypatch, timer, seconds=120, guess=0.01)
+    probed(timer, seconds=120, guess=0.01)
     assert timer.clock.now < 180
     assert timer.log[0][1] == 12
     assert timer.log[-1][1] < 10
 
 
-def test_disturbed_networks_are_timed_again_and_the_quieter_time_counts(monkeypatch: Any) -> None:
+def test_disturbed_networks_are_timed_again_and_the_quieter_time_counts() -> None:
     disturbed = NETWORKS[10:14]
     timer = PlantedTimer(Clock(), 0.005, disturbed)
-    times = probed(monkeypatch, timer, seconds=100, guess=0.007).times
+    times = probed(timer, seconds=100, guess=0.007).times
     assert [widths for widths, _ in timer.log[80:]] == disturbed
     assert [found.ratio for found in times.values()] == pytest.approx([1.01] * 80, rel=1e-3)
     assert list(times) == NETWORKS
 
 
-def test_on_a_noisy_machine_every_network_is_timed_again_for_as_long_as_the_first_time_took(monkeypatch: Any) -> None:
+def test_on_a_noisy_machine_every_network_is_timed_again_for_as_long_as_the_first_time_took() -> None:
     timer = PlantedTimer(Clock(), 0.005)
     timer.noise = 0.05
-    found = probed(monkeypatch, timer, seconds=100, guess=0.007)
+    found = probed(timer, seconds=100, guess=0.007)
     assert 2 * 80 <= len(timer.log) <= 2 * 80 + 8
     assert min(len(sessions) for sessions in found.sessions.values()) == 2
-    alone = NetworkTime(ratio=1.05, low=1, high=1.1, dense_ns=1000).noise
+    alone = NetworkTime(ratio=1.05, low=1, high=1.1).noise
     assert max(time.noise for time in found.times.values()) == pytest.approx(alone / 2**0.5, rel=0.01)
 
 
-def test_little_time_left_is_enough_for_the_noisiest(monkeypatch: Any) -> None:
+def test_little_time_left_is_enough_for_the_noisiest() -> None:
     timer = PlantedTimer(Clock(), 0.2, NETWORKS[:39])
-    found = probed(monkeypatch, timer, seconds=60, guess=0.28)
+    found = probed(timer, seconds=60, guess=0.28)
     again = len(timer.log) - len(found.sessions)
     assert 8 <= again <= 24
     assert all(len(found.sessions[widths]) == 2 for widths, _ in timer.log[-again:])
 
 
-def test_a_network_is_timed_four_times_at_most(monkeypatch: Any) -> None:
+def test_a_network_is_timed_four_times_at_most() -> None:
     timer = PlantedTimer(Clock(), 0.005)
     timer.noisy = NETWORKS[3]
-    found = probed(monkeypatch, timer, seconds=100, guess=0.007)
+    found = probed(timer, seconds=100, guess=0.007)
     assert len(found.sessions[NETWORKS[3]]) == 4
     assert len(timer.log) == 80 + 3
 
 
-def test_a_gpu_holds_few_networks_at_once_and_a_processor_many(monkeypatch: Any) -> None:
-    for device, sessions in (("cuda:0", 10), ("cpu", 4)):
+def test_a_gpu_holds_few_networks_at_once_and_a_processor_many() -> None:
+    """On a processor first 24, which tell how long they take, and then all others."""
+    for device, sessions in (("cuda:0", 10), ("cpu", 2)):
         timer = PlantedTimer(Clock(), 0.005)
-        assert len(probed(monkeypatch, timer, seconds=100, guess=0.007, device=device).times) == 80
+        assert len(probed(timer, seconds=100, guess=0.007, device=device).times) == 80
         assert timer.sessions == sessions
 
 
-def test_networks_of_a_session_in_which_the_host_was_busy_are_timed_again_and_its_ratios_count_little(
-    monkeypatch: Any,
-) -> None:
+def test_a_session_holds_no_more_networks_than_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     timer = PlantedTimer(Clock(), 0.005)
-    timer.dense_ns = [1000, 1200]  # the second block of networks is timed while the dense one is a fifth slower
-    found = probed(monkeypatch, timer, seconds=100, guess=0.007)
-    again = [widths for widths, _ in timer.log[80:]]
-    assert sorted(again, key=NETWORKS.index) == NETWORKS[24:48]
-    assert max(found.doubts().values()) < 0.011
+    free = psutil.virtual_memory()._replace(available=400 * 1_000_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    timer.size = 8_000_000  # a quarter of the memory holds twelve
+    assert len(probed(timer, seconds=100, guess=0.007).times) == 80
+    assert timer.sessions == math.ceil(80 / 12)
+    large = PlantedTimer(Clock(), 0.005)
+    large.size = 10**9  # a session of fewer than eight would tell nothing of its state
+    assert len(probed(large, seconds=100, guess=0.007).times) == 80
+    assert large.sessions == 10
 
 
-def test_a_busy_host_s_ratio_counts_as_far_as_its_dense_network_was_slower() -> None:
-    quiet = NetworkTime(ratio=0.5, low=0.495, high=0.505, dense_ns=1000)
-    busy = NetworkTime(ratio=0.6, low=0.594, high=0.606, dense_ns=1200)
-    assert quiet.judged(1000).noise == pytest.approx(quiet.judged(990).noise, rel=1e-3)  # no two sessions are alike
-    assert busy.judged(1000).noise == pytest.approx(0.5 * (math.log(1.2) - 0.01), rel=0.03)
-    both = Said(sessions={NETWORKS[0]: [busy, quiet]}).times[NETWORKS[0]]
-    assert both.ratio == pytest.approx(0.5, rel=0.01)
-    assert both.dense_ns == 1000
-    same = Said(sessions={NETWORKS[0]: [busy]}).times[NETWORKS[0]]
-    assert same.noise == pytest.approx(busy.noise, rel=1e-3)  # nothing quieter is known
-
-
-def sessions_that_differ(by: float, networks: int) -> Said:
-    """Two sessions of so many networks, the second one slower by so much in logs."""
-    def timed(log: float) -> NetworkTime:
-        return NetworkTime(ratio=math.exp(log), low=math.exp(log - 0.02), high=math.exp(log + 0.02), dense_ns=1000)
-
-    return Said(sessions={widths: [timed(0.0), timed(by)] for widths in NETWORKS[:networks]})
-
-
-def test_the_statistic_is_the_one_that_says_the_same_twice() -> None:
-    for quiet, usual, networks, best in (
-        (0.06, 0.02, 12, "usual"),
-        (0.06, 0.02, 11, "quiet"),  # too few to tell
-        (0.06, 0.05, 40, "quiet"),  # hardly any better
-        (0.02, 0.06, 40, "quiet"),
-    ):
-        said = {"quiet": sessions_that_differ(quiet, networks), "usual": sessions_that_differ(usual, networks)}
-        found = Probed(said=said)
-        assert found.statistic == best
-        differ = quiet if best == "quiet" else usual
-        assert found.times[NETWORKS[0]].ratio == pytest.approx(math.exp(differ / 2), rel=1e-6)
-        assert found.sessions is said[best].sessions
-    assert Probed().statistic == "quiet"
-
-
-def test_how_far_instances_of_the_dense_network_lie_apart_is_their_noise(monkeypatch: Any) -> None:
+def test_how_far_instances_of_the_dense_network_lie_apart_is_their_noise() -> None:
     """Two instances that differ by 3 % have 3 % / sqrt(2) each."""
     timer = PlantedTimer(Clock(), 0.005, apart=30)
-    assert probed(monkeypatch, timer, seconds=100, guess=0.007).instance_noise == pytest.approx(0.0212, rel=0.02)
+    assert probed(timer, seconds=100, guess=0.007).instance_noise == pytest.approx(0.0212, rel=0.02)
     assert 2 * 80 <= len(timer.log) <= 2 * 80 + 8  # worth a second session each, however quiet the first was
-    alike = probed(monkeypatch, PlantedTimer(Clock(), 0.005), seconds=100, guess=0.007)
+    alike = probed(PlantedTimer(Clock(), 0.005), seconds=100, guess=0.007)
     assert alike.instance_noise == Probed().instance_noise == 0
 
 
 @pytest.mark.parametrize("bad", [[0], list(range(30, 60))])
-def test_the_narrowest_and_nine_of_ten_networks_must_run(monkeypatch: Any, bad: list[int]) -> None:
+def test_the_narrowest_and_nine_of_ten_networks_must_run(bad: list[int]) -> None:
     timer = PlantedTimer(Clock(), 0.005)
     timer.failing = {NETWORKS[index] for index in bad}
     with pytest.raises(MeasurementError, match=f"{len(bad)} of 80 narrowed networks could not be run"):
-        probed(monkeypatch, timer, seconds=100, guess=0.007)
+        probed(timer, seconds=100, guess=0.007)
     timer.failing = set(NETWORKS[40:48])
-    assert len(probed(monkeypatch, timer, seconds=100, guess=0.007).times) == 72
+    assert len(probed(timer, seconds=100, guess=0.007).times) == 72

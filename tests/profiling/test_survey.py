@@ -16,4 +16,4 @@ def dense(ms: float) -> DenseTime:
 def test_time_for_networks_grows_with_them_up_to_a_limit() -> None:
     assert survey._network_seconds(dense(2), 60) == pytest.approx(90)
     assert survey._network_seconds(dense(200), 60) > 200
-    assert survey._network_seconds(dense(200), 300) == survey._network_seconds(dense(2), 400) == 440
+    assert survey._network_seconds(dense(200), 300) == survey._network_seconds(dense(2), 400) == 400

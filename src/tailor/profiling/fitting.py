@@ -1,19 +1,24 @@
-"""Fits both latency models to what was measured, and keeps the mean of them that predicts unseen networks best."""
+"""Fits both latency models to what was measured, and keeps the mean of them that predicts unseen networks best.
+
+A first fit tells what the host's state added in each session; the second is to the ratios without that.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tailor.latency.accounts import NetworkAccount
 from tailor.latency.blended import Blend, BlendedLatency, best_blend, latency_model
 from tailor.latency.factored import FactoredLatency, FactoredTerms, FitError, LoneLayer
 from tailor.latency.fitting import fit_error, fit_factored
 from tailor.latency.profile import NetworkProbe
 from tailor.latency.surface_fitting import FEWEST_NETWORKS, AccountedNetwork, fit_surfaces
 from tailor.latency.surface_model import SurfaceLatency, SurfaceTerms
-from tailor.profiling.probes import Probed
+from tailor.profiling.networks import NetworkTime
+from tailor.profiling.probed import Probed
 from tailor.spec import ChannelGraph, Widths
 
 __all__ = ["FittedLatency", "fit_latency"]
@@ -23,13 +28,17 @@ _ACCOUNTED_SHARE = 0.8  # of the networks that must have an account before surfa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedLatency:
-    """What predicts unseen networks best, its held-out error, and the networks with their held-out predictions."""
+    """What predicts unseen networks best, its held-out error, and the networks with their held-out predictions.
+
+    `host_noise` is the root mean square of what the host's state in a session added to ratios; it is not in the error.
+    """
 
     terms: FactoredTerms | None
     surfaces: SurfaceTerms | None
     blend: Blend | None
     error: FitError
     networks: tuple[NetworkProbe, ...]
+    host_noise: float = 0.0
 
     @property
     def latency(self) -> FactoredLatency | SurfaceLatency | BlendedLatency:
@@ -43,43 +52,65 @@ def fit_latency(
     """Fit both models to the same networks and keep the mean of them whose held-out predictions are closest.
 
     The share of each is chosen by the mean relative error on networks that neither has seen; it may be all. The stated
-    error is that of the same networks: one number was chosen by hundreds of them.
+    error is that of the same networks: one number was chosen by hundreds of them. Latencies are those of the host's
+    mean state in all sessions.
     """
-    samples = [(widths, round(found.ratio * dense_ns), found.noise) for widths, found in probed.times.items()]
-    dense = graph.dense_widths
-    factored = fit_factored(
-        graph.layers, lone, [*samples, (dense, dense_ns, 0.0)], dense=dense, dense_ns=dense_ns, seed=seed
-    )
-    alone = FittedLatency(
-        terms=factored.terms,
-        surfaces=None,
-        blend=None,
-        error=factored.error,
-        networks=_network_probes(samples, factored.predicted_ns[:-1]),
-    )
-    places = [place for place, (widths, _, _) in enumerate(samples) if widths in probed.accounts]
-    if len(places) < max(FEWEST_NETWORKS, _ACCOUNTED_SHARE * len(samples)):
-        return alone
-    accounted = [samples[place] for place in places]
-    fit = fit_surfaces(
-        graph,
-        [AccountedNetwork(widths=w, ns=ns, noise=noise, account=probed.accounts[w]) for w, ns, noise in accounted],
-        dense_ns=dense_ns,
-        batch_size=batch_size,
-        seed=seed,
-    )
-    measured = np.array([float(ns) for _, ns, _ in accounted])
-    theirs = np.array([float(factored.predicted_ns[place]) for place in places])
-    blend, predicted = best_blend(np.array(fit.predicted_ns, dtype=float), theirs, measured)
-    if not blend.share:
-        return alone
-    return FittedLatency(
-        terms=factored.terms if blend.share < 1 else None,
-        surfaces=fit.terms,
-        blend=blend if blend.share < 1 else None,
-        error=fit_error(predicted, measured),
-        networks=_network_probes(accounted, [round(value) for value in predicted]),
-    )
+    how = _How(graph=graph, lone=lone, accounts=probed.accounts, dense_ns=dense_ns, batch_size=batch_size, seed=seed)
+    first = how.fitted(probed.times)
+    predicted = {Widths(network.widths): network.predicted_ns / dense_ns for network in first.networks}
+    steady, host_noise = probed.steadied(predicted)
+    return replace(how.fitted(steady), host_noise=host_noise) if host_noise else first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _How:
+    """Everything that a fit needs beside the networks' ratios."""
+
+    graph: ChannelGraph
+    lone: Mapping[str, LoneLayer]
+    accounts: Mapping[Widths, NetworkAccount]
+    dense_ns: int
+    batch_size: int
+    seed: int
+
+    def fitted(self, times: Mapping[Widths, NetworkTime]) -> FittedLatency:
+        """Both models, fitted to these."""
+        dense, dense_ns = self.graph.dense_widths, self.dense_ns
+        samples = [(widths, round(found.ratio * dense_ns), found.noise) for widths, found in times.items()]
+        factored = fit_factored(
+            self.graph.layers, self.lone, [*samples, (dense, dense_ns, 0.0)], dense=dense, dense_ns=dense_ns,
+            seed=self.seed,
+        )  # fmt: skip
+        alone = FittedLatency(
+            terms=factored.terms,
+            surfaces=None,
+            blend=None,
+            error=factored.error,
+            networks=_network_probes(samples, factored.predicted_ns[:-1]),
+        )
+        places = [place for place, (widths, _, _) in enumerate(samples) if widths in self.accounts]
+        if len(places) < max(FEWEST_NETWORKS, _ACCOUNTED_SHARE * len(samples)):
+            return alone
+        accounted = [samples[place] for place in places]
+        fit = fit_surfaces(
+            self.graph,
+            [AccountedNetwork(widths=w, ns=ns, noise=noise, account=self.accounts[w]) for w, ns, noise in accounted],
+            dense_ns=dense_ns,
+            batch_size=self.batch_size,
+            seed=self.seed,
+        )
+        measured = np.array([float(ns) for _, ns, _ in accounted])
+        theirs = np.array([float(factored.predicted_ns[place]) for place in places])
+        blend, predicted = best_blend(np.array(fit.predicted_ns, dtype=float), theirs, measured)
+        if not blend.share:
+            return alone
+        return FittedLatency(
+            terms=factored.terms if blend.share < 1 else None,
+            surfaces=fit.terms,
+            blend=blend if blend.share < 1 else None,
+            error=fit_error(predicted, measured),
+            networks=_network_probes(accounted, [round(value) for value in predicted]),
+        )
 
 
 def _network_probes(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -18,69 +17,54 @@ from tailor.latency.accounts import NetworkAccount, settle
 from tailor.protocols import Accountant, Device, Subject
 from tailor.records import Measurement, TimingSettings
 from tailor.spec import ChannelGraph, KeepPlan, Widths
-from tailor.timing import SHARES, quickest_interval, ratio_interval
+from tailor.timing import SHARES, ratio_interval
 
 __all__ = ["NetworkTime", "NetworkTimer", "TimedNetworks", "build_widths"]
 
 _DENSE_COPIES = 2  # instances of the dense network in every session: their mean is the reference
 _ACCOUNT_SECONDS = 0.12  # of running for one network's account
-_SAME_STATE = 0.01  # what the dense network's latency differs by from session to session on a quiet host
 _QUIETEST = 0.005  # relative standard error below which a session counts no more: instances differ by that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkTime:
-    """A network's latency as a ratio to the dense one of the same rounds, with its 95 % interval.
-
-    `dense_ns` is what the dense network took in that session: how quiet the host was.
-    """
+    """A network's latency as a ratio to the dense one of the same rounds, with its 95 % interval."""
 
     ratio: float
     low: float
     high: float
-    dense_ns: float
 
     @property
     def noise(self) -> float:
         """Relative standard error of the ratio."""
         return (self.high - self.low) / (2 * 1.96) / self.ratio
 
-    def judged(self, quietest_ns: float) -> NetworkTime:
-        """The same ratio, less sure where the dense network was slower than in the quietest session.
-
-        What slows the dense network by a tenth slows narrow ones by two thirds of that or by twice as much (see
-        benchmarks/quiet.py): half of what it was slower by, beyond a little, counts as standard error.
-        """
-        excess = max(0.0, math.log(self.dense_ns / quietest_ns) - _SAME_STATE)
-        reach = 1.96 * math.hypot(self.noise, excess / 2)
-        return replace(self, low=self.ratio * math.exp(-reach), high=self.ratio * math.exp(reach))
+    def over(self, factor: float) -> NetworkTime:
+        """The same divided by a factor."""
+        return NetworkTime(ratio=self.ratio / factor, low=self.low / factor, high=self.high / factor)
 
     @classmethod
     def combined(cls, sessions: Sequence[NetworkTime]) -> NetworkTime:
-        """What several sessions say together: the mean of their log-ratios, the quieter ones counting more."""
+        """What several sessions say together: the mean of their log-ratios, by how sure each is."""
         if len(sessions) == 1:
             return sessions[0]
         weights = [1 / max(session.noise, _QUIETEST) ** 2 for session in sessions]
         logs = [math.log(session.ratio) for session in sessions]
         mean = sum(weight * log for weight, log in zip(weights, logs, strict=True)) / sum(weights)
         reach = 1.96 / math.sqrt(sum(weights))
-        return cls(
-            ratio=math.exp(mean),
-            low=math.exp(mean - reach),
-            high=math.exp(mean + reach),
-            dense_ns=min(session.dense_ns for session in sessions),
-        )
+        return cls(ratio=math.exp(mean), low=math.exp(mean - reach), high=math.exp(mean + reach))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedNetworks:
-    """One session: the networks that ran, what their engine accounts for, the dense instances' samples, raw data.
+    """One session: its name, the networks that ran, their engine's accounts, the dense instances' samples, raw data.
 
     `times` are by statistic (see tailor.timing.SHARES): which of them repeats is known later. `seconds` went into the
     rounds, None where the device does not tell; what the session took beyond them made the networks ready or gave
     accounts.
     """
 
+    session: str
     times: Mapping[str, Mapping[Widths, NetworkTime]]
     accounts: Mapping[Widths, NetworkAccount]
     dense: tuple[tuple[int, ...], ...]
@@ -113,6 +97,7 @@ class NetworkTimer:
         measurements, accounts = self._measured(subjects, settings, account=account)
         by_key = {measurement.subject: measurement for measurement in measurements}
         return TimedNetworks(
+            session=measurements[0].session,
             times=self.ratios(networks, by_key),
             accounts={widths: accounts[key] for widths in networks if (key := self.key(widths)) in accounts},
             dense=tuple(by_key[subject.key].samples_ns for subject in dense),
@@ -157,6 +142,12 @@ class NetworkTimer:
         key = self.key(widths) + (f" copy {copy}" if copy else "")
         return network_subject(key, module, self.example_inputs, self.batch_size)
 
+    def bytes(self, widths: Widths) -> int:
+        """About what the network fills while it is ready: its weights, a copy of them, and its largest layer twice."""
+        shapes = [layer.at(widths) for layer in self.graph.layers]
+        largest = max((each.in_channels + each.out_channels) * math.prod(each.spatial) for each in shapes)
+        return 8 * (self.graph.parameters(widths) + self.batch_size * largest)
+
     def key(self, widths: Widths) -> str:
         """Names the network in the database: equal graphs, layers and widths have equal keys."""
         layers = repr([(layer.name, layer.shape, layer.calls) for layer in self.graph.layers])
@@ -167,12 +158,8 @@ class NetworkTimer:
 def _times(
     own: Mapping[Widths, Sequence[int]], dense: Sequence[Sequence[int]], statistic: str
 ) -> dict[Widths, NetworkTime]:
-    level = math.exp(statistics.fmean(math.log(quickest_interval(each, statistic).value) for each in dense))
     ratios = {widths: ratio_interval(samples, *dense, statistic=statistic) for widths, samples in own.items()}
-    return {
-        widths: NetworkTime(ratio=ratio.value, low=ratio.low, high=ratio.high, dense_ns=level)
-        for widths, ratio in ratios.items()
-    }
+    return {widths: NetworkTime(ratio=ratio.value, low=ratio.low, high=ratio.high) for widths, ratio in ratios.items()}
 
 
 def build_widths(model: nn.Module, graph: ChannelGraph, widths: Widths) -> nn.Module:

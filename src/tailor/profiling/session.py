@@ -111,6 +111,7 @@ def conclude(
         blend=fit.blend,
         error=fit.error,
         instance_noise=surveyed.probed.instance_noise,
+        host_noise=fit.host_noise,
         smallest_ns=round(smallest.ratio * dense.interval.value),
         layer_probes=surveyed.layer_probes,
         layer_probes_found=surveyed.layer_probes_found,

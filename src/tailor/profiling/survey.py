@@ -14,7 +14,8 @@ from tailor.profiling.choice import require_choice
 from tailor.profiling.dense import DenseTime, time_dense
 from tailor.profiling.layers import LayerTimer
 from tailor.profiling.pace import USUAL_ROUNDS, Pace
-from tailor.profiling.probes import NetworkProbes, Probed
+from tailor.profiling.probed import Probed
+from tailor.profiling.probes import NetworkProbes
 from tailor.profiling.stairs import find_stairs, lone_layers, plan_stairs, points_within, stairs_by_layer
 from tailor.records import TimingSettings
 from tailor.spec import ChannelGraph, Target
@@ -23,7 +24,7 @@ from tailor.timing import SHARES, settings_named
 __all__ = ["LayerSurvey", "Survey", "survey_layers", "survey_networks"]
 
 # Time for whole networks: each, and all together; on a quiet machine small ones need less.
-_SECONDS_EACH, _NETWORK_SECONDS = 1.5, 440.0
+_SECONDS_EACH, _NETWORK_SECONDS = 1.5, 400.0
 _STAIR_SECONDS = 240.0  # for making lone layers ready: engines that compile for long get fewer points per stair
 _LAYER_SECONDS = (8.0, 120.0, 90.0)  # time for lone layers: base, per second of dense latency, most
 _NARROWED, _BESIDE = 0.7, 0.2  # a narrowed network's latency over the dense one's, seconds to build it and account

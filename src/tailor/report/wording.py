@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from tailor.records import Stages, Verdict
 
-__all__ = ["calls_counted", "change", "count", "duration", "latency", "percent", "points", "seconds", "verdict_line"]
+__all__ = [
+    "calls_counted",
+    "change",
+    "count",
+    "duration",
+    "host_state",
+    "latency",
+    "percent",
+    "points",
+    "seconds",
+    "verdict_line",
+]
 
 _MINUS = "\N{MINUS SIGN}"  # as wide as a plus, so that columns of changes stand straight
 _UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"))
@@ -21,6 +32,11 @@ _CALLS = {
 def calls_counted(statistic: str) -> str:
     """Which of its calls a latency is told by: "quickest quarter"."""
     return _CALLS[statistic]
+
+
+def host_state(noise: float) -> str:
+    """What the host's state adds to the ratios of a session: "moves a session's ratios by 2.1 % ..."."""
+    return f"moves a session's ratios by {percent(noise)}; the model tells the mean state"
 
 
 def _digits(number: float) -> str:

@@ -1,0 +1,108 @@
+"""What sessions of whole networks say together, with and without the state that the host was in."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from tailor.profiling.networks import NetworkTime
+from tailor.profiling.probed import Probed, Said
+from tailor.spec import Widths
+
+NETWORKS = [Widths({"g": width}) for width in range(1, 81)]
+
+
+def sessions_that_differ(by: float, networks: int) -> Said:
+    """Two sessions of so many networks, the second one slower by so much in logs."""
+    def timed(log: float) -> NetworkTime:
+        return NetworkTime(ratio=math.exp(log), low=math.exp(log - 0.02), high=math.exp(log + 0.02))
+
+    return Said(sessions={widths: {"first": timed(0.0), "second": timed(by)} for widths in NETWORKS[:networks]})
+
+
+def test_the_statistic_is_the_one_that_says_the_same_twice() -> None:
+    for quiet, usual, networks, best in (
+        (0.06, 0.02, 12, "usual"),
+        (0.06, 0.02, 11, "quiet"),  # too few to tell
+        (0.06, 0.05, 40, "quiet"),  # hardly any better
+        (0.02, 0.06, 40, "quiet"),
+    ):
+        said = {"quiet": sessions_that_differ(quiet, networks), "usual": sessions_that_differ(usual, networks)}
+        found = Probed(said=said)
+        assert found.statistic == best
+        differ = quiet if best == "quiet" else usual
+        assert found.times[NETWORKS[0]].ratio == pytest.approx(math.exp(differ / 2), rel=1e-6)
+        assert found.sessions is said[best].sessions
+    assert Probed().statistic == "quiet"
+
+
+def on_a_shared_host(states: list[tuple[float, float]], *, noise: float, seed: int = 0) -> tuple[Said, list[float]]:
+    """Eighty networks in changing company, one session a state (level, slope), and their ratios in the mean state."""
+    draw = np.random.default_rng(seed)
+    true = np.exp(draw.uniform(math.log(0.1), 0, len(NETWORKS)))
+    said = Said()
+    for number, (level, slope) in enumerate(states):
+        for place in draw.permutation(len(NETWORKS))[:40]:
+            log = math.log(true[place]) * (1 + slope) + level + noise * draw.standard_normal()
+            reach = 1.96 * noise
+            time = NetworkTime(ratio=math.exp(log), low=math.exp(log - reach), high=math.exp(log + reach))
+            said.sessions.setdefault(NETWORKS[place], {})[f"session {number}"] = time
+    return said, true.tolist()
+
+
+def off(said: Said, true: list[float]) -> float:
+    """Root mean square of the log errors of the times that all sessions say together."""
+    errors = [math.log(time.ratio / true[NETWORKS.index(widths)]) for widths, time in said.times.items()]
+    return math.sqrt(sum(error**2 for error in errors) / len(errors))
+
+
+def roughly(true: list[float], said: Said, by: float) -> dict[Widths, float]:
+    """Predictions of the networks that were timed, each off by so much at random."""
+    draw = np.random.default_rng(1)
+    told = {widths: ratio * math.exp(by * draw.standard_normal()) for widths, ratio in zip(NETWORKS, true, strict=True)}
+    return {widths: told[widths] for widths in said.sessions}
+
+
+def test_what_the_host_s_state_adds_is_taken_out() -> None:
+    """Six sessions whose levels and slopes sum to zero: what remains is the samples' own noise."""
+    states = [(0.05, -0.04), (-0.03, 0.03), (0.0, -0.05), (-0.04, 0.02), (0.03, 0.05), (-0.01, -0.01)]
+    said, true = on_a_shared_host(states, noise=0.005)
+    steady, added = said.steadied(roughly(true, said, by=0.02))
+    assert off(said, true) > 0.03
+    assert off(steady, true) < 0.012
+    assert 0.03 < added < 0.07
+    assert list(steady.sessions) == list(said.sessions)
+    assert {w: list(known) for w, known in steady.sessions.items()} == {w: list(k) for w, k in said.sessions.items()}
+
+
+def test_on_a_quiet_host_nothing_is_taken_out() -> None:
+    """Wrong predictions are no states: what they are off by differs from network to network, not from one session on.
+    """
+    said, true = on_a_shared_host([(0.0, 0.0)] * 6, noise=0.005)
+    steady, added = said.steadied(roughly(true, said, by=0.03))
+    assert added < 0.002
+    assert off(steady, true) < 1.2 * off(said, true)
+
+
+def test_predictions_that_are_all_off_alike_change_nothing() -> None:
+    said, true = on_a_shared_host([(0.0, 0.0)] * 4, noise=0.005)
+    wrong = {widths: 1.1 * ratio**1.05 for widths, ratio in roughly(true, said, by=0.0).items()}
+    steady, added = said.steadied(wrong)
+    assert added < 0.002
+    assert off(steady, true) < 1.2 * off(said, true)
+
+
+def test_one_session_has_no_state_and_a_network_without_a_prediction_stays_as_it_is() -> None:
+    said, true = on_a_shared_host([(0.1, 0.1)], noise=0.005)
+    steady, added = said.steadied(roughly(true, said, by=0.02))
+    assert added == 0
+    assert steady.times == said.times
+    said, true = on_a_shared_host([(0.1, 0.1), (-0.1, -0.1)], noise=0.005)
+    predicted = roughly(true, said, by=0.02)
+    left_out = next(iter(predicted))
+    del predicted[left_out]
+    steady, _ = said.steadied(predicted)
+    assert steady.sessions[left_out] == said.sessions[left_out]
+    assert steady.times != said.times
