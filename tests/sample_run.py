@@ -171,6 +171,7 @@ def profile() -> Profile:
             mean=0.018, worst=0.064, within_5=0.95, within_10=1.0, q90=0.04, kendall_tau=0.961, networks=60
         ),
         instance_noise=0.006,
+        host_noise=0.021,
         smallest_ns=2_010_000,
         layer_probes=212,
         layer_probes_found=40,

@@ -273,7 +273,7 @@ def test_surfaces_recover_what_only_the_engines_account_tells(
 class Shared(PlantedAccountant):
     """A host that is in another state in every session: ratios to the dense network are off by a level and a slope."""
 
-    STATES = ((0.06, -0.03), (-0.01, -0.01), (-0.03, 0.06))  # over sessions of 24, 72 and 24 the mean is (0, 0)
+    STATES = ((0.04, 0.02), (-0.03, -0.03), (-0.01, 0.01))  # the mean is (0, 0)
 
     def __init__(self) -> None:
         super().__init__()
@@ -296,16 +296,16 @@ class Shared(PlantedAccountant):
 
 def test_a_profile_on_a_shared_host_predicts_its_mean_state(plant: Callable[[PlantedDevice], PlantedDevice]) -> None:
     device = plant(Shared())
-    found = run_large(120)
-    assert 0.03 < found.host_noise < 0.06
-    assert found.error.mean < 0.015
+    found = run_large(160)
+    assert 0.02 < found.host_noise < 0.035
+    assert found.error.mean < 0.012
     latency, errors = found.latency, []
     for widths in draw_networks(LARGE_GRAPH, found.candidates, 40, seed=77):
         true = device.true_ns(build_widths(LARGE, LARGE_GRAPH, widths))
         errors.append(abs(latency.predict(widths).ns / true - 1))
-    assert statistics.fmean(errors) < 0.015
+    assert statistics.fmean(errors) < 0.007
     plant(PlantedAccountant())
-    assert run_large(120).host_noise < 0.003
+    assert run_large(160).host_noise < 0.006  # what chance makes of predictions that are a per cent off
 
 
 def test_without_accounts_the_lone_layers_are_the_model(plant: Callable[[PlantedDevice], PlantedDevice]) -> None:

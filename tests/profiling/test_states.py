@@ -46,6 +46,14 @@ def test_what_all_sessions_share_is_no_state() -> None:
         assert other.slope == pytest.approx(one.slope, abs=0.004)
 
 
+def test_a_small_session_is_pulled_towards_what_all_sessions_share() -> None:
+    """Where every prediction is a tenth too low, two networks that say so, too, are in no state."""
+    few = [Deviation(predicted=0.3, log_error=0.1, noise=0.005)] * 2
+    sessions = planted([(0.11, 0.0), (0.09, 0.0)] * 4)
+    state = session_states({**sessions, "few": few})["few"]
+    assert abs(state.level + math.log(0.3) * state.slope) < 0.005
+
+
 def test_the_mean_over_networks_is_no_state() -> None:
     sessions = {**planted(STATES), "long": session(0.05, 0.0, 200, seed=9)}
     found = session_states(sessions)
@@ -74,9 +82,9 @@ def test_a_session_of_few_networks_is_pulled_towards_no_state() -> None:
 
 
 def test_one_disturbed_network_moves_no_session_far() -> None:
-    sessions = planted([(0.0, 0.0)] * 6)
+    sessions = planted(STATES)
     calm = session_states(sessions)["0"]
-    disturbed = Deviation(predicted=0.3, log_error=1.0, noise=0.005)
+    disturbed = Deviation(predicted=0.3, log_error=3.0, noise=0.005)
     moved = session_states({**sessions, "0": [*sessions["0"][1:], disturbed]})["0"]
     assert abs(moved.level - 1.15 * moved.slope - calm.level + 1.15 * calm.slope) < 0.01
 

@@ -32,6 +32,7 @@ def test_the_models_own_error_is_told(run_folder: Path) -> None:
     facts = next(block for block in section.blocks if isinstance(block, Facts))
     assert ("within 5 %, 10 %", "95 %, 100 % of the networks") in facts.rows
     assert ("calls counted", "quickest quarter of each network's") in facts.rows
+    assert ("host's state", "moves a session's ratios by 2.1 %; the model tells the mean state") in facts.rows
 
 
 def test_without_a_profile_both_say_so(run_folder: Path) -> None:

@@ -55,8 +55,8 @@ def session_states(sessions: Mapping[str, Sequence[Deviation]]) -> dict[str, Ses
 
     One session alone has none that could be told from a wrong prediction.
     """
-    if len(sessions) < 2:
-        return {session: SessionState(level=0.0, slope=0.0) for session in sessions}
+    if not sessions:
+        return {}
     found = np.array(_posterior_means([_arrays(known) for known in sessions.values()]))
     counts = np.array([len(known) for known in sessions.values()], dtype=np.float64)
     found -= counts @ found / counts.sum()
