@@ -51,15 +51,16 @@ class SessionState:
 
 
 def session_states(sessions: Mapping[str, Sequence[Deviation]]) -> dict[str, SessionState]:
-    """The state of each session, about the mean of all: the mean over networks of levels, and of slopes, is 0.
+    """The state of each session, about the mean of all: the mean over sessions of levels, and of slopes, is 0.
+
+    Sessions count alike, however many networks they hold: each met the host once, and timed the dense network once.
 
     One session alone has none that could be told from a wrong prediction.
     """
     if not sessions:
         return {}
     found = np.array(_posterior_means([_arrays(known) for known in sessions.values()]))
-    counts = np.array([len(known) for known in sessions.values()], dtype=np.float64)
-    found -= counts @ found / counts.sum()
+    found -= found.mean(axis=0)
     return {
         session: SessionState(level=float(level), slope=float(slope))
         for session, (level, slope) in zip(sessions, found, strict=True)
