@@ -37,9 +37,10 @@ class Said:
     def steadied(self, predicted: Mapping[Widths, float]) -> tuple[Said, float]:
         """The same without what the host's state added in each session, and the root mean square of what it added.
 
-        `predicted` are ratios to the dense network, told by a model that did not see the network; those that have none
-        are left as they are.
+        `predicted` are ratios to the dense network, told by a model that did not see the network; networks without one,
+        or for which it tells nothing above 0, are left as they are.
         """
+        predicted = {widths: ratio for widths, ratio in predicted.items() if ratio > 0}
         deviations: dict[str, list[Deviation]] = {}
         for widths, ratio in predicted.items():
             for session, time in self.sessions[widths].items():
@@ -55,7 +56,7 @@ class Said:
             for widths, known in self.sessions.items()
         }
         added = [math.log(factor) for own in factors.values() for factor in own.values()]
-        return Said(sessions=sessions, instances=self.instances), math.sqrt(_square(added))
+        return Said(sessions=sessions, instances=self.instances), math.sqrt(_square(added)) if added else 0.0
 
     @property
     def instance_noise(self) -> float:

@@ -53,9 +53,8 @@ class SessionState:
 def session_states(sessions: Mapping[str, Sequence[Deviation]]) -> dict[str, SessionState]:
     """The state of each session, about the mean of all: the mean over sessions of levels, and of slopes, is 0.
 
-    Sessions count alike, however many networks they hold: each met the host once, and timed the dense network once.
-
-    One session alone has none that could be told from a wrong prediction.
+    Sessions count alike, however many networks they hold: each met the host once, and timed the dense network once. One
+    session alone has none that could be told from a wrong prediction.
     """
     if not sessions:
         return {}
