@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from tailor.timing import SHARES, ratio_interval
 
 __all__ = ["NetworkTime", "NetworkTimer", "TimedNetworks", "build_widths"]
 
-_DENSE_COPIES = 2  # instances of the dense network in every session: their mean is the reference
+_FEWEST_DENSE = 2  # instances of the dense network in every session, which tell by how much instances differ
 _ACCOUNT_SECONDS = 0.12  # of running for one network's account
 _QUIETEST = 0.005  # relative standard error below which a session counts no more: instances differ by that
 
@@ -85,14 +86,18 @@ class NetworkTimer:
     def time(
         self, networks: Sequence[Widths], settings: TimingSettings, *, account: bool = False
     ) -> TimedNetworks:
-        """Time the networks in one interleaved session beside two fresh instances of the dense one.
+        """Time the networks in one interleaved session beside fresh instances of the dense one.
+
+        All ratios have the mean of these instances in common, so there are as many as the root of the networks'
+        number: where n are compared with one and the same, that divides the time best (Dunnett, 1955).
 
         With `account`, the engine tells afterwards what their parts took, where it can; that takes time of its own.
 
         Raises:
             MeasurementError: the dense network cannot be run.
         """
-        dense = [self.subject(self.graph.dense_widths, copy=copy) for copy in range(_DENSE_COPIES)]
+        instances = max(_FEWEST_DENSE, math.isqrt(len(networks)))
+        dense = [self.subject(self.graph.dense_widths, copy=copy) for copy in range(instances)]
         subjects = [*dense, *(self.subject(widths) for widths in networks)]
         measurements, accounts = self._measured(subjects, settings, account=account)
         by_key = {measurement.subject: measurement for measurement in measurements}
@@ -113,10 +118,11 @@ class NetworkTimer:
         Raises:
             MeasurementError: the dense network failed or is not among the session's measurements.
         """
-        dense = [session.get(self._dense_key(copy)) for copy in range(_DENSE_COPIES)]
-        samples = [measurement.samples_ns for measurement in dense if measurement and measurement.failure is None]
+        keys = map(self._dense_key, itertools.count())
+        dense = [session[key] for key in itertools.takewhile(session.__contains__, keys)]
+        samples = [measurement.samples_ns for measurement in dense if measurement.failure is None]
         if not samples:
-            failure = next((measurement.failure for measurement in dense if measurement), "it was not timed")
+            failure = dense[0].failure if dense else "it was not timed"
             raise MeasurementError(f"the dense network could not be timed: {failure}", value=failure)
         timed = {widths: session.get(self.key(widths)) for widths in networks}
         own = {widths: each.samples_ns for widths, each in timed.items() if each and each.failure is None}

@@ -118,10 +118,10 @@ class Probed:
                 self.said[statistic].sessions.setdefault(widths, {})[session] = found
 
     def add_instances(self, dense: Sequence[Sequence[int]]) -> None:
-        """Keep how far two instances of the dense network lay apart in one session."""
+        """Keep how far instances of the dense network lay apart in one session, two and two."""
         for statistic, said in self.said.items():
-            first, second = (quickest_interval(samples, statistic).value for samples in dense[:2])
-            said.instances.append(math.log(first / second))
+            levels = [quickest_interval(samples, statistic).value for samples in dense]
+            said.instances += [math.log(one / other) for one, other in zip(levels[::2], levels[1::2], strict=False)]
 
     def add_accounts(self, accounts: Mapping[Widths, NetworkAccount]) -> None:
         """Keep what the engine accounted for in one session that was added; accounts of one network are averaged."""
