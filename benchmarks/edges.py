@@ -44,6 +44,7 @@ SURE = 2.0  # standard errors above the slope from which there is a jump
 SLOPE = 8  # counts on each side in which the slope is seen
 AROUND = 4  # counts on each side whose median tells the level beside an edge
 ROUNDS = 12
+PAIRS = 9  # of copies; the median of three came out at less than half by chance
 REPLAYS = 10
 CACHE = RESULTS.parent / "raw" / "edges-layers.json"  # the sweeps with their noise stay out of the repository
 
@@ -257,10 +258,10 @@ def _find(device: Device, case: Case, resolution: float) -> tuple[Staircase, int
 
 
 def _resolution(device: Device, case: Case) -> float:
-    """What two copies of the dense layer differ by: the median of three sessions."""
+    """What two copies of the dense layer differ by: the median over sessions."""
     settings: TimingSettings = replace(settings_named("quick"), min_rounds=ROUNDS, max_rounds=ROUNDS, half_width=0.0)
     found = []
-    for session in range(3):
+    for session in range(PAIRS):
         subject = layer_subject(case.shape, 1)
         copy = Subject(key=f"{subject.key} copy", module=subject.module, inputs=subject.inputs)
         first, second = device.measure([subject, copy], replace(settings, seed=session))
