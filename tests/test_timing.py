@@ -223,6 +223,20 @@ def test_a_subject_that_raises_leaves_and_the_others_stay_aligned() -> None:
     assert rounds.failures == {"bad": "RuntimeError: out of memory"}
     assert set(rounds.samples) == {"good"}
     assert len(rounds.samples["good"]) == 12
+    assert set(rounds.places) == {"good"}
+
+
+def test_places_are_the_order_in_which_calls_were_made() -> None:
+    clock, order = FakeClock(), []
+
+    def call(name: str) -> Callable[[], None]:
+        return lambda: (order.append(name), clock.workload(name, 1e6)())[1]
+
+    rounds = sample_rounds({name: call(name) for name in "abc"}, ONCE, clock=clock)
+    made = order[3:]  # the first of each says nothing and is not timed
+    for number in range(12):
+        told = sorted("abc", key=lambda name: rounds.places[name][number])
+        assert told == made[3 * number : 3 * number + 3]
 
 
 def test_what_is_not_to_be_recovered_is_raised_and_all_failing_is_a_failed_session() -> None:

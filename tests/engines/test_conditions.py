@@ -18,6 +18,7 @@ from tailor.timing import Rounds
 
 CORE = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
 ROUNDS = Rounds(
+    places={},
     samples={"a": (100, 100, 110, 110)}, stopped="rounds", failures={}, warmup_rounds=1, warmup_seconds=0.1,
     steady=True, retaken=2,
 )  # fmt: skip

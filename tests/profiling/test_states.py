@@ -54,12 +54,14 @@ def test_a_small_session_is_pulled_towards_what_all_sessions_share() -> None:
     assert abs(state.level + math.log(0.3) * state.slope) < 0.005
 
 
-def test_the_mean_over_sessions_is_no_state_however_many_networks_they_hold() -> None:
+def test_the_mean_over_all_networks_sessions_is_no_state() -> None:
+    """A long session met more of the host than a short one, and says more of what is usual there."""
     sessions = {**planted(STATES), "long": session(0.05, 0.0, 200, seed=9)}
     found = session_states(sessions)
     for name in ("level", "slope"):
-        assert sum(getattr(state, name) for state in found.values()) == pytest.approx(0.0, abs=1e-9)
-    assert found["long"].level == pytest.approx(0.05 * 6 / 7, abs=0.01)
+        total = sum(len(sessions[key]) * getattr(state, name) for key, state in found.items())
+        assert total == pytest.approx(0.0, abs=1e-9)
+    assert found["long"].level == pytest.approx(0.05 * 6 * 24 / (6 * 24 + 200), abs=0.01)
 
 
 def test_noise_has_no_states() -> None:

@@ -164,14 +164,14 @@ def time_together(
                 ready[name] = entry.bench.prepared(entry.subject)
             except entry.bench.runtime.recover as error:
                 failures[name] = describe_failure(error)
-        samples, stopped, conditions = {}, "failed", None
+        samples, places, stopped, conditions = {}, {}, "failed", None
         if ready:
             before = read_counters()
             calls = {name: prepared.call for name, prepared in ready.items()}
             rounds = sample_rounds(
                 calls, settings, sync=_sync(benches), recover=_recover(benches), busy=_processor_time(benches)
             )
-            samples, stopped = dict(rounds.samples), rounds.stopped
+            samples, places, stopped = dict(rounds.samples), dict(rounds.places), rounds.stopped
             conditions = conditions_between(before, read_counters(), rounds)
             failures |= rounds.failures
         if afterwards is not None:
@@ -186,6 +186,7 @@ def time_together(
             stopped="failed" if name in failures else stopped,
             failure=failures.get(name),
             conditions=conditions,
+            places=places.get(name, ()),
         )
         for name, entry in zip(names, entries, strict=True)
     ]

@@ -75,19 +75,20 @@ class OpenVino:
         network = export_onnx(module, inputs, engine=self.target.engine)
         if self.target.precision == "int8":
             network = quantised(network, engine=self.target.engine, symmetric=False)
-        request = self._request(network, counted=False)
+        model = self._core.read_model(network.data)
+        request = self._request(model, network.feeds, counted=False)
         return Prepared(
             call=request.infer,
             outputs=functools.partial(_outputs, request),
-            layers=functools.partial(self._node_times, network),
+            layers=functools.partial(self._node_times, model, network.feeds, network.owners),
             facts={"executed_precision": _executed_precision(request)},
         )
 
     def sync(self) -> None:
         """Nothing to wait for: inference returns when it is done."""
 
-    def _request(self, network: OnnxNetwork, *, counted: bool) -> Any:
-        """A compiled model with its inputs set; `counted` makes it tell what its nodes take.
+    def _request(self, model: Any, feeds: Mapping[str, Tensor], *, counted: bool) -> Any:
+        """The model compiled, with its inputs set; `counted` makes it tell what its nodes take.
 
         Raises:
             MeasurementError: the engine computes in another precision than it was told.
@@ -102,14 +103,14 @@ class OpenVino:
         hint = _HINTS[self.target.precision]
         if hint is not None:
             options["INFERENCE_PRECISION_HINT"] = hint
-        compiled = self._core.compile_model(self._core.read_model(network.data), "CPU", options)
+        compiled = self._core.compile_model(model, "CPU", options)
         request = compiled.create_infer_request()
         if _executed_precision(request) != self._expected_precision():
             raise MeasurementError(
                 f"openvino computes {_executed_precision(request)} where {self._expected_precision()} was meant",
                 value=self.target.precision,
             )
-        for name, tensor in network.feeds.items():
+        for name, tensor in feeds.items():
             request.set_tensor(name, self._library.Tensor(tensor.numpy()))
         return request
 
@@ -117,12 +118,14 @@ class OpenVino:
         hint = _HINTS[self.target.precision]
         return hint or str(self._core.get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name())
 
-    def _node_times(self, network: OnnxNetwork, calls: int) -> tuple[NodeTime, ...]:
+    def _node_times(
+        self, model: Any, feeds: Mapping[str, Tensor], owners: NodeOwners, calls: int
+    ) -> tuple[NodeTime, ...]:
         """Mean over so many calls of one more compiled model, which counts.
 
         The engine counts whole us and tells the mean since the beginning: what came before is taken off again.
         """
-        request = self._request(network, counted=True)
+        request = self._request(model, feeds, counted=True)
         before = 0
 
         def infer() -> None:
@@ -138,7 +141,7 @@ class OpenVino:
         origins = {part.get_friendly_name(): _origins(part) for part in parts}
         found = []
         for node in request.get_profiling_info():
-            layer = _layer(origins.get(node.node_name, ()), node.node_type, network.owners)
+            layer = _layer(origins.get(node.node_name, ()), node.node_type, owners)
             if layer is None and node.status != node.Status.EXECUTED:  # so is what took less than a us on average
                 continue
             spent = (before + calls) * node.real_time - earlier[node.node_name]

@@ -18,7 +18,7 @@ from tailor.latency.accounts import NetworkAccount, settle
 from tailor.protocols import Accountant, Device, Subject
 from tailor.records import Measurement, TimingSettings
 from tailor.spec import ChannelGraph, KeepPlan, Widths
-from tailor.timing import SHARES, ratio_interval
+from tailor.timing import SHARES, ratio_interval, steadied
 
 __all__ = ["NetworkTime", "NetworkTimer", "TimedNetworks", "build_widths"]
 
@@ -119,14 +119,14 @@ class NetworkTimer:
             MeasurementError: the dense network failed or is not among the session's measurements.
         """
         keys = map(self._dense_key, itertools.count())
-        dense = [session[key] for key in itertools.takewhile(session.__contains__, keys)]
-        samples = [measurement.samples_ns for measurement in dense if measurement.failure is None]
-        if not samples:
-            failure = dense[0].failure if dense else "it was not timed"
+        copies = [*itertools.takewhile(session.__contains__, keys)]
+        sound = {key: measurement for key, measurement in session.items() if measurement.failure is None}
+        dense = [key for key in copies if key in sound]
+        if not dense:
+            failure = session[copies[0]].failure if copies else "it was not timed"
             raise MeasurementError(f"the dense network could not be timed: {failure}", value=failure)
-        timed = {widths: session.get(self.key(widths)) for widths in networks}
-        own = {widths: each.samples_ns for widths, each in timed.items() if each and each.failure is None}
-        return {statistic: _times(own, samples, statistic) for statistic in SHARES}
+        own = {widths: key for widths in networks if (key := self.key(widths)) in sound}
+        return {statistic: _times(own, dense, _samples(sound, statistic), statistic) for statistic in SHARES}
 
     def _measured(
         self, subjects: Sequence[Subject], settings: TimingSettings, *, account: bool
@@ -161,10 +161,19 @@ class NetworkTimer:
         return f"network {self.graph.fingerprint} {digest}"
 
 
+def _samples(session: Mapping[str, Measurement], statistic: str) -> Mapping[str, Sequence[int]]:
+    """What a statistic counts: usual levels are those of the session's usual moment, quiet ones of its quiet ones."""
+    samples = {key: measurement.samples_ns for key, measurement in session.items()}
+    places = {key: measurement.places for key, measurement in session.items()}
+    return steadied(samples, places) if statistic == "usual" else samples
+
+
 def _times(
-    own: Mapping[Widths, Sequence[int]], dense: Sequence[Sequence[int]], statistic: str
+    own: Mapping[Widths, str], dense: Sequence[str], samples: Mapping[str, Sequence[int]], statistic: str
 ) -> dict[Widths, NetworkTime]:
-    ratios = {widths: ratio_interval(samples, *dense, statistic=statistic) for widths, samples in own.items()}
+    """Each network over the mean of the dense instances; all by their keys in the session."""
+    yardstick = [samples[key] for key in dense]
+    ratios = {widths: ratio_interval(samples[key], *yardstick, statistic=statistic) for widths, key in own.items()}
     return {widths: NetworkTime(ratio=ratio.value, low=ratio.low, high=ratio.high) for widths, ratio in ratios.items()}
 
 

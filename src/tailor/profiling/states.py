@@ -51,15 +51,15 @@ class SessionState:
 
 
 def session_states(sessions: Mapping[str, Sequence[Deviation]]) -> dict[str, SessionState]:
-    """The state of each session, about the mean of all: the mean over sessions of levels, and of slopes, is 0.
+    """The state of each session, about the mean of all: the mean of levels, and of slopes, is 0.
 
-    Sessions count alike, however many networks they hold: each met the host once, and timed the dense network once. One
-    session alone has none that could be told from a wrong prediction.
+    Sessions count by the number of their networks: the more these are, the longer it lasted and the more of the host it
+    met. One session alone has none that could be told from a wrong prediction.
     """
     if not sessions:
         return {}
     found = np.array(_posterior_means([_arrays(known) for known in sessions.values()]))
-    found -= found.mean(axis=0)
+    found -= np.average(found, axis=0, weights=[len(known) for known in sessions.values()])
     return {
         session: SessionState(level=float(level), slope=float(slope))
         for session, (level, slope) in zip(sessions, found, strict=True)

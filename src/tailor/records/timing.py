@@ -111,8 +111,8 @@ class Measurement:
     """Raw samples of one subject in one session, in ns per call; statistics are derived, failures are values.
 
     `stopped` says why sampling ended: "precise", "rounds", "time", "protocol" or "failed". Samples of one session
-    are aligned: entry i of every subject comes from the same shuffled round. `conditions` are the session's, None in
-    records that an earlier version wrote.
+    are aligned: entry i of every subject comes from the same shuffled round, `places` are the positions in its order.
+    `conditions` are the session's; they are None, and there are no places, in records that an earlier version wrote.
     """
 
     subject: str
@@ -122,6 +122,7 @@ class Measurement:
     stopped: str
     failure: str | None = None
     conditions: Conditions | None = None
+    places: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from tailor.timing.intervals import (
     ratio_interval,
     summary_interval,
 )
+from tailor.timing.moments import steadied
 from tailor.timing.protocols import PROTOCOL_BATCH, PROTOCOLS, settings_named
 from tailor.timing.quickest import SHARES, quickest_values
 from tailor.timing.rounds import SAMPLING, Rounds, describe_failure, drift_of, sample_rounds
@@ -34,5 +35,6 @@ __all__ = [
     "ratio_interval",
     "sample_rounds",
     "settings_named",
+    "steadied",
     "summary_interval",
 ]

@@ -35,12 +35,14 @@ _STOLEN_SHARE, _STOLEN_NS = 0.02, 20_000  # what may be missing of the processor
 class Rounds:
     """Samples of one session in ns per call: entry i of every subject comes from the same shuffled round.
 
+    `places` are their positions in the order of that round.
     `stopped` is "precise", "rounds", "time", "protocol" or, when no subject survived, "failed"; `failures` maps the
     subjects that raised to what they said; `steady` is False when the warm-up test never passed; `retaken` counts
     the samples taken again because another process had the core meanwhile.
     """
 
     samples: Mapping[str, tuple[int, ...]]
+    places: Mapping[str, tuple[int, ...]]
     stopped: str
     failures: Mapping[str, str]
     warmup_rounds: int
@@ -86,6 +88,7 @@ def sample_rounds(
         stopped = session.sample()
     return Rounds(
         samples={name: tuple(values) for name, values in session.samples.items()},
+        places={name: tuple(session.places[name]) for name in session.samples},
         stopped=stopped,
         failures=dict(session.failures),
         warmup_rounds=warmup_rounds,
@@ -108,6 +111,7 @@ class _Session:
     busy: Callable[[], int] | None
     retaken: int = 0
     samples: dict[str, list[int]] = field(default_factory=dict)
+    places: dict[str, list[int]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     shortest: dict[str, int] = field(default_factory=dict)
     shuffler: random.Random = field(init=False)
@@ -140,11 +144,12 @@ class _Session:
 
     def sample(self) -> str:
         """Collect rounds until the stopping rule speaks; returns why."""
-        self.samples = {name: [] for name in self.calls}
+        self.samples, self.places = {name: [] for name in self.calls}, {name: [] for name in self.calls}
         start = self.clock()
         while self.calls:
-            for name, ns in self._round(single=False).items():
+            for place, (name, ns) in enumerate(self._round(single=False).items()):
                 self.samples[name].append(ns)
+                self.places[name].append(place)
             reason = self._stop_reason((self.clock() - start) / 1e9)
             if reason is not None:
                 break
