@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tailor.engines.onnx_export import OnnxNetwork, export_onnx
+from tailor.engines.onnx_export import export_onnx
 from tailor.engines.onnx_names import NodeOwners
 from tailor.engines.onnx_options import check_options
 from tailor.engines.optional import required
