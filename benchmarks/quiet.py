@@ -1,4 +1,4 @@
-"""Which number of a session says the same again later: medians of paired ratios, quiet levels, or usual ones.
+"""Which number of a session says the same again later: medians of paired ratios, quiet levels, usual or steadied ones.
 
     python benchmarks/quiet.py [--minutes 5]
     python benchmarks/quiet.py --host NAME       # keep the results beside another machine's
@@ -6,9 +6,9 @@
 Ten networks (the dense one twice, eight narrowed ones) run in shuffled rounds for minutes on a host that other machines
 share. Cut into windows of so many rounds, every window says how much of the dense latency each narrowed network takes;
 the standard deviation over the windows is what a session of that length errs by. Levels are means of the quickest
-quarter (quiet) or three quarters (usual) of the calls. The last column is the slope of the
-narrowed networks' log ratios over the log latency of the dense one: 0 where all are slowed alike, 1 where a narrowed
-network is slowed twice as much.
+quarter (quiet) or three quarters (usual) of the calls; "steadied" ones are usual levels without what the calls around
+say of each call's moment, as profiles count them. The last column is the slope of the narrowed networks' log ratios
+over the log latency of the dense one: 0 where all are slowed alike, 1 where a narrowed network is slowed twice as much.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import argparse
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ from tailor.models import input_shape
 from tailor.profiling.session import open_probes
 from tailor.records import TimingSettings
 from tailor.spec import ChannelGraph, Target, Widths
-from tailor.timing import SHARES, quickest_values
+from tailor.timing import SHARES, quickest_values, steadied
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -54,8 +55,22 @@ def narrowed(graph: ChannelGraph) -> list[Widths]:
     return [ordered[int(place * len(ordered))] for place in PLACES]
 
 
-def recorded(name: str, target: Target, seconds: float) -> tuple[FloatArray, list[float]]:
-    """Log samples of shape [networks, rounds], dense copies first, and each narrowed network's share of the MACs."""
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """Log samples and their places in the order of their rounds, both [networks, rounds], dense copies first."""
+
+    logs: FloatArray
+    places: npt.NDArray[np.int64]
+
+    def windows(self, rounds: int) -> list[Recorded]:
+        """One after the other, so many rounds each."""
+        starts = range(0, self.logs.shape[1] - rounds + 1, rounds)
+        parts = [slice(start, start + rounds) for start in starts]
+        return [Recorded(logs=self.logs[:, part], places=self.places[:, part]) for part in parts]
+
+
+def recorded(name: str, target: Target, seconds: float) -> tuple[Recorded, list[float]]:
+    """What was timed, and each narrowed network's share of the MACs."""
     torch.manual_seed(0)
     model = tailor.load_model(name).eval()
     example = torch.randn(1, *input_shape(name, model))
@@ -67,42 +82,48 @@ def recorded(name: str, target: Target, seconds: float) -> tuple[FloatArray, lis
     )
     timed = probes.timer.time(networks, endless)
     logs = np.log(np.array([measurement.samples_ns for measurement in timed.measurements], dtype=float))
+    places = np.array([measurement.places for measurement in timed.measurements])
     whole = graph.macs(graph.dense_widths)
-    return logs, [graph.macs(widths) / whole for widths in networks]
+    return Recorded(logs=logs, places=places), [graph.macs(widths) / whole for widths in networks]
 
 
-def paired_medians(window: FloatArray) -> FloatArray:
+def paired_medians(window: Recorded) -> FloatArray:
     """Each narrowed network's median over the rounds of its log ratio to the dense copies."""
-    return np.asarray(np.median(window[COPIES:] - window[:COPIES].mean(axis=0), axis=1))
+    return np.asarray(np.median(window.logs[COPIES:] - window.logs[:COPIES].mean(axis=0), axis=1))
 
 
-def level_ratios(window: FloatArray, share: float) -> FloatArray:
+def level_ratios(window: Recorded, share: float) -> FloatArray:
     """Each narrowed network's level, by this share of its quickest calls, less that of the dense copies."""
-    levels = np.array([np.mean(quickest_values(row.tolist(), share)) for row in window])
+    levels = np.array([np.mean(quickest_values(row.tolist(), share)) for row in window.logs])
     return np.asarray(levels[COPIES:] - levels[:COPIES].mean())
 
 
-STATISTICS: Mapping[str, Callable[[FloatArray], FloatArray]] = {
+def steadied_ratios(window: Recorded) -> FloatArray:
+    """Ratios of usual levels without what the host did at the moment of each call."""
+    samples = {str(row): [round(1e3 * math.exp(log)) for log in logs] for row, logs in enumerate(window.logs)}
+    places = {str(row): own.tolist() for row, own in enumerate(window.places)}
+    logs = np.log(np.array([*steadied(samples, places).values()], dtype=float))
+    return level_ratios(replace(window, logs=logs), SHARES["usual"])
+
+
+STATISTICS: Mapping[str, Callable[[Recorded], FloatArray]] = {
     "paired medians": paired_medians,
     **{f"{name} levels": functools.partial(level_ratios, share=share) for name, share in SHARES.items()},
+    "steadied levels": steadied_ratios,
 }
 
 
-def scatter(logs: FloatArray, rounds: int, estimate: Callable[[FloatArray], FloatArray]) -> FloatArray:
+def scatter(known: Recorded, rounds: int, estimate: Callable[[Recorded], FloatArray]) -> FloatArray:
     """Standard deviation over windows of so many rounds, for each narrowed network."""
-    return np.asarray(np.std(_over_windows(logs, rounds, estimate), axis=0, ddof=1))
+    return np.asarray(np.std([estimate(window) for window in known.windows(rounds)], axis=0, ddof=1))
 
 
-def slopes(logs: FloatArray, rounds: int) -> FloatArray:
+def slopes(known: Recorded, rounds: int) -> FloatArray:
     """By how much of what slows the dense network its narrowed versions are slowed more, window by window."""
-    dense = _over_windows(logs, rounds, lambda window: np.array([np.median(window[:COPIES])]))[:, 0]
-    ratios = _over_windows(logs, rounds, paired_medians)
+    windows = known.windows(rounds)
+    dense = [float(np.median(window.logs[:COPIES])) for window in windows]
+    ratios = np.array([paired_medians(window) for window in windows])
     return np.array([np.polyfit(dense, column, 1)[0] for column in ratios.T])
-
-
-def _over_windows(logs: FloatArray, rounds: int, estimate: Callable[[FloatArray], FloatArray]) -> FloatArray:
-    starts = range(0, logs.shape[1] - rounds + 1, rounds)
-    return np.array([estimate(logs[:, start : start + rounds]) for start in starts])
 
 
 def main() -> None:
@@ -115,13 +136,14 @@ def main() -> None:
     environment = collect("onnxruntime")
     report, rows = {}, []
     for name, target in CASES.items():
-        logs, macs = recorded(name, target, 60 * arguments.minutes)
+        known, macs = recorded(name, target, 60 * arguments.minutes)
+        logs = known.logs
         windows = [rounds for rounds in WINDOWS if logs.shape[1] >= 6 * rounds]
         found = {
-            statistic: {rounds: scatter(logs, rounds, estimate) for rounds in windows}
+            statistic: {rounds: scatter(known, rounds, estimate) for rounds in windows}
             for statistic, estimate in STATISTICS.items()
         }
-        slowed = slopes(logs, windows[0])
+        slowed = slopes(known, windows[0])
         report[f"{name} on {target}"] = {
             "rounds": logs.shape[1],
             "dense_ms": {
