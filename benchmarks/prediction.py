@@ -112,14 +112,19 @@ def gpu_cases() -> list[Case]:
 
 @dataclass(frozen=True, kw_only=True)
 class Raw:
-    """What one case measured: the profile's survey, and each unseen network's sessions meanwhile."""
+    """What one case measured: the profile's survey, and each unseen network's sessions meanwhile, by statistic."""
 
     graph: ChannelGraph
     survey: Survey
     environment: dict[str, str]
     profile_seconds: float
     truth_seconds: float
-    sessions: dict[Widths, list[NetworkTime]]
+    known: dict[str, dict[Widths, list[NetworkTime]]]
+
+    @property
+    def sessions(self) -> dict[Widths, list[NetworkTime]]:
+        """By the statistic that the profile counts."""
+        return self.known[self.survey.probed.statistic]
 
     @functools.cached_property
     def truth(self) -> dict[Widths, tuple[float, float]]:
@@ -157,7 +162,7 @@ def measure(case: Case) -> Raw:
         environment=environment | dict(found.environment.facts),
         profile_seconds=found.seconds - meanwhile,
         truth_seconds=truth.seconds,
-        sessions=truth.known[found.statistic],
+        known=truth.known,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -74,12 +75,19 @@ class PlantedTimer:
         )
 
 
-def probed(timer: PlantedTimer, *, seconds: float, guess: float, device: str = "cpu") -> Probed:
+def probed(
+    timer: PlantedTimer,
+    *,
+    seconds: float,
+    guess: float,
+    device: str = "cpu",
+    error: Callable[[Mapping[Widths, NetworkTime]], float] = lambda times: 0.0,
+) -> Probed:
     runner = NetworkProbes(
         timer=timer, environment=Environment(facts={"device": device}), database=Database.memory(), seed=0,  # type: ignore[arg-type]
         progress=lambda *step: None, clock=timer.clock,
     )
-    return runner.time(NETWORKS, seconds=seconds, pace=Pace(prepare=timer.prepare, one_round=guess))
+    return runner.time(NETWORKS, seconds=seconds, pace=Pace(prepare=timer.prepare, one_round=guess), error=error)
 
 
 def test_rounds_end_when_the_ratios_are_known_and_go_on_where_they_are_noisy() -> None:
@@ -145,6 +153,28 @@ def test_on_a_noisy_machine_every_network_is_timed_again_for_as_long_as_the_firs
     assert min(len(sessions) for sessions in found.sessions.values()) == 2
     alone = NetworkTime(ratio=1.05, low=1, high=1.1).noise
     assert max(time.noise for time in found.times.values()) == pytest.approx(alone / 2**0.5, rel=0.01)
+
+
+class QuietOnesScatter(PlantedTimer):
+    """By quiet levels no network is known to 1 %, by usual ones all are."""
+
+    def time(self, networks: Sequence[Widths], settings: TimingSettings, *, account: bool = False) -> TimedNetworks:
+        found = super().time(networks, settings, account=account)
+        precise = {widths: NetworkTime(ratio=2.0, low=1.99, high=2.01) for widths in found.times["usual"]}
+        return replace(found, times={**found.times, "usual": precise})
+
+
+def test_what_counts_is_chosen_before_doubtful_networks_are_timed_again() -> None:
+    """By how closely a model tells networks that it has not seen, which are 2 by usual levels."""
+    for usual, best, again in ((0.5, "usual", False), (1.0, "quiet", True)):
+        timer = QuietOnesScatter(Clock(), seconds=0.01)
+        timer.noise = 0.05
+        found = probed(
+            timer, seconds=60, guess=0.01,
+            error=lambda times, usual=usual: usual if times[NETWORKS[0]].ratio == 2.0 else 1.0,  # type: ignore[misc]
+        )
+        assert found.statistic == best
+        assert (max(map(len, found.sessions.values())) > 1) == again
 
 
 def test_little_time_left_is_enough_for_the_noisiest() -> None:

@@ -58,7 +58,7 @@ class Profile:
     models, `surfaces` (from the engine's account of whole networks) and `terms` (from lone layers): whichever predicts
     unseen networks better alone, or both in the `blend` that does; `error` is that of what is kept. `instance_noise` is
     the relative standard deviation of one fresh instance of a network against another: rounds do not average it away.
-    `statistic` says which of the samples latencies rest on (see tailor.timing.SHARES): what repeats on that machine.
+    `statistic` says which of the samples latencies rest on (see tailor.timing.SHARES): what networks fit together by.
     `host_noise` is the root mean square of what the host's state in a session added to the networks' ratios: models
     tell the latency in its mean state, and their error is without it.
     """

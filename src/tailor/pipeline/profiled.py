@@ -56,7 +56,7 @@ def timed_alike(line: Line, profiled: Profile) -> Line:
     if settings.statistic not in SHARES or settings.statistic == profiled.statistic:
         return line
     line.console.say(
-        f"latencies are the mean of the quickest {SHARES[profiled.statistic]:.0%} of the calls: from session to "
-        f"session it repeats better here than that of the quickest {SHARES[settings.statistic]:.0%}"
+        f"latencies are the mean of the quickest {SHARES[profiled.statistic]:.0%} of the calls: by it the networks fit "
+        f"together better here than by that of the quickest {SHARES[settings.statistic]:.0%}"
     )
     return replace(line, settings=replace(settings, statistic=profiled.statistic))

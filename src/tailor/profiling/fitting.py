@@ -21,7 +21,7 @@ from tailor.profiling.networks import NetworkTime
 from tailor.profiling.probed import Probed
 from tailor.spec import ChannelGraph, Widths
 
-__all__ = ["FittedLatency", "fit_latency"]
+__all__ = ["FittedLatency", "fit_latency", "held_out_error"]
 
 _ACCOUNTED_SHARE = 0.8  # of the networks that must have an account before surfaces are fitted to them
 
@@ -60,6 +60,16 @@ def fit_latency(
     predicted = {Widths(network.widths): network.predicted_ns / dense_ns for network in first.networks}
     steady, host_noise = probed.steadied(predicted)
     return replace(how.fitted(steady), host_noise=host_noise) if host_noise else first
+
+
+def held_out_error(
+    graph: ChannelGraph, lone: Mapping[str, LoneLayer], times: Mapping[Widths, NetworkTime], dense_ns: int, *, seed: int
+) -> float:
+    """Mean relative error of what the lone layers tell of networks that the fit has not seen: quick to compute."""
+    samples = [(widths, round(found.ratio * dense_ns), found.noise) for widths, found in times.items()]
+    return fit_factored(
+        graph.layers, lone, samples, dense=graph.dense_widths, dense_ns=dense_ns, seed=seed
+    ).error.mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from tailor.latency.accounts import NetworkAccount
 from tailor.profiling.networks import NetworkTime
@@ -16,7 +15,8 @@ from tailor.timing import SHARES, quickest_interval
 
 __all__ = ["Probed", "Said"]
 
-_REPEATS, _BETTER = 12, 0.8  # sessions that must disagree, and by how much less usual levels must, to be preferred
+_FEWEST = 24  # networks below which a model's error tells nothing of the statistic
+_BETTER = 0.9  # of the error by quiet levels that usual ones must fall below to be preferred
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,31 +65,25 @@ class Said:
             return 0.0
         return math.sqrt(statistics.fmean(value**2 for value in self.instances) / 2)
 
-    @property
-    def disagreements(self) -> list[float]:
-        """By how much, in logs, each network's sessions differ from one to the next."""
-        return [
-            math.log(later.ratio / earlier.ratio)
-            for known in self.sessions.values()
-            for earlier, later in pairwise(known.values())
-        ]
-
 
 @dataclass(slots=True, kw_only=True)
 class Probed:
-    """What is known of whole networks: what their sessions say by each statistic, and accounts."""
+    """What is known of whole networks: what their sessions say by each statistic, the one that counts, and accounts."""
 
     said: dict[str, Said] = field(default_factory=lambda: {statistic: Said() for statistic in SHARES})
     accounts: dict[Widths, NetworkAccount] = field(default_factory=dict)
     found: int = 0  # taken from the database
+    statistic: str = "quiet"
 
-    @property
-    def statistic(self) -> str:
-        """The one by which sessions agree: quiet levels, unless the usual ones of the same networks agree better."""
-        quiet, usual = (self.said[statistic].disagreements for statistic in ("quiet", "usual"))
-        if len(quiet) < _REPEATS or _square(usual) >= _BETTER**2 * _square(quiet):
-            return "quiet"
-        return "usual"
+    def choose(self, error: Callable[[Mapping[Widths, NetworkTime]], float]) -> None:
+        """Count by quiet levels, unless the networks fit together better by usual ones.
+
+        `error` is how far a model that was fitted to some of the networks is from others that it has not seen. Noise is
+        part of that, of the samples, of instances and of sessions alike, by whichever statistic it is smaller.
+        """
+        quiet, usual = (self.said[statistic].times for statistic in ("quiet", "usual"))
+        better = len(quiet) >= _FEWEST and error(usual) < _BETTER * error(quiet)
+        self.statistic = "usual" if better else "quiet"
 
     @property
     def sessions(self) -> dict[Widths, dict[str, NetworkTime]]:

@@ -44,12 +44,19 @@ class NetworkProbes:
     progress: Progress
     clock: Callable[[], float] = time.perf_counter
 
-    def time(self, networks: Sequence[Widths], *, seconds: float, pace: Pace) -> Probed:
+    def time(
+        self,
+        networks: Sequence[Widths],
+        *,
+        seconds: float,
+        pace: Pace,
+        error: Callable[[Mapping[Widths, NetworkTime]], float],
+    ) -> Probed:
         """Learn the networks in order until the time is used up (but at least 24), the first for certain.
 
         What the database knows costs no time. Rounds are planned by `pace` first, then by what the blocks really took;
         a block stops earlier once all its ratios are known. The most doubtful are timed again in further sessions, for
-        which a sixth of the time is kept.
+        which a sixth of the time is kept. `error` chooses what counts, quiet levels or usual ones (`Probed.choose`).
 
         Raises:
             MeasurementError: the first (the narrowest), or more than a tenth of the networks, cannot be run.
@@ -73,10 +80,12 @@ class NetworkProbes:
         failed = [widths for widths in unknown[:tried] if widths not in probed.sessions]
         if networks[0] in failed or len(failed) > tried // 10:
             raise MeasurementError(f"{len(failed)} of {tried} narrowed networks could not be run", value=failed)
+        probed.choose(error)
         if tried:
             spent = self.clock() - started
             least, most = (share * spent for share in _REPEATED)
             self._repeat_noisy(probed, rounds, pace, min(most, max(least, seconds - spent)))
+            probed.choose(error)
         probed.keep(networks)
         return probed
 

@@ -12,6 +12,7 @@ from tailor.latency.factored import LoneLayer
 from tailor.latency.profile import LayerStaircase
 from tailor.profiling.choice import require_choice
 from tailor.profiling.dense import DenseTime, time_dense
+from tailor.profiling.fitting import held_out_error
 from tailor.profiling.layers import LayerTimer
 from tailor.profiling.pace import USUAL_ROUNDS, Pace
 from tailor.profiling.probed import Probed
@@ -130,7 +131,12 @@ def survey_networks(
     started = time.perf_counter()
     dense = layers.dense
     drawn = draw_networks(graph, layers.candidates, networks, probes.seed)
-    probed = probes.time(drawn, seconds=_network_seconds(dense, networks), pace=_pace(dense))
+    probed = probes.time(
+        drawn,
+        seconds=_network_seconds(dense, networks),
+        pace=_pace(dense),
+        error=lambda times: held_out_error(graph, layers.lone, times, layers.dense_ns, seed=probes.seed),
+    )
     return Survey(
         dense=dense.by(probed.statistic) if settings.statistic in SHARES else dense,
         staircases=layers.staircases,
