@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -229,6 +231,44 @@ def test_candidates_are_told_by_the_statistic_that_is_asked_for(statistic: str, 
     truth = faster * graph.parameters(narrow) / graph.parameters(graph.dense_widths)
     assert timer.ratios([narrow])[0].value == pytest.approx(truth, rel=1e-3)
     assert timer.predict(narrow).ns == pytest.approx(truth * DENSE_NS, rel=1e-3)
+
+
+def test_candidates_usual_levels_are_those_of_the_session_s_usual_moment() -> None:
+    """The host is half as slow again for one half of each round, whichever instances that meets."""
+
+    class Moments(PlantedDevice):
+        def __init__(self, seed: int) -> None:
+            super().__init__()
+            self.rng = random.Random(seed)
+
+        def measure(self, subjects: Sequence[Subject], settings: TimingSettings) -> list[Measurement]:
+            found = super().measure(subjects, settings)
+            orders = [self.rng.sample(range(len(found)), len(found)) for _ in range(12)]
+            return [
+                replace(
+                    each,
+                    samples_ns=tuple(
+                        round(weights(subject) * (1.5 if order[place] < len(found) // 2 else 1.0)) for order in orders
+                    ),
+                    places=tuple(order[place] for order in orders) if settings.name == "placed" else (),
+                )
+                for place, (each, subject) in enumerate(zip(found, subjects, strict=True))
+            ]
+
+    model = make()
+    graph = trace(model, X)
+    ranking = rank(model, graph, importance_named("l1", 0))
+    narrow = Widths({g.name: g.width if g.pinned else max(1, g.width // 2) for g in graph.groups})
+    truth = graph.parameters(narrow) / graph.parameters(graph.dense_widths)
+
+    def error(name: str, statistic: str) -> float:
+        settings = TimingSettings(name=name, min_rounds=12, statistic=statistic)
+        timers = [CandidateTimer(model, ranking, X, Target(), Moments(n), settings, DENSE_NS) for n in range(12)]
+        return math.hypot(*(math.log(timer.ratios([narrow])[0].value / truth) for timer in timers))
+
+    assert error("placed", "usual") < 0.7 * error("blind", "usual")
+    for statistic in ("quiet", "median"):
+        assert error("placed", statistic) == error("blind", statistic)
 
 
 def test_a_network_that_cannot_run_is_told() -> None:

@@ -14,7 +14,7 @@ from tailor.channels import build
 from tailor.engines.subjects import network_subject
 from tailor.importance.selection import Ranking
 from tailor.instances import Session, compare_instances
-from tailor.measuring import instances_of
+from tailor.measuring import instances_of, samples_of
 from tailor.protocols import Device
 from tailor.records import Estimate, Interval, TimingSettings, Trial
 from tailor.spec import Target, Widths
@@ -91,7 +91,7 @@ class CandidateTimer:
             key: network_subject(key, net, self._inputs, self._target.batch_size) for key, net in modules.items()
         }
         timed = instances_of(self._device, subjects, replace(self._settings, paired=True), instances)
-        return [[found.samples_ns for found in group] for group in timed.values()]
+        return samples_of(timed, self._settings.statistic)
 
 
 def _by_rounds(sessions: Sequence[Session], statistic: str) -> Interval:

@@ -21,7 +21,7 @@ from tailor.engines.host import available_cores
 from tailor.engines.subjects import network_subject
 from tailor.errors import MeasurementError
 from tailor.instances import InstanceComparison, Session, compare_instances
-from tailor.measuring import instances_of
+from tailor.measuring import instances_of, samples_of
 from tailor.persist import restore
 from tailor.records import Budget, Conditions, Interval, Outcome, TimingSettings, Verdict
 from tailor.serialize import decode, encode
@@ -172,7 +172,7 @@ def _measure(job: VerifyJob, pruned: nn.Module, number: int) -> tuple[Session, C
     paired = job.budget.share is not None  # a share is held against the ratio, a time against the latency itself
     settings = replace(job.settings, seed=job.settings.seed + number, paired=paired)
     timed = instances_of(open_device(job.target), subjects, settings, job.instances)
-    own, dense = ([found.samples_ns for found in group] for group in timed.values())
+    own, dense = samples_of(timed, settings.statistic)
     return (own, dense), timed["the dense network"][0].conditions
 
 

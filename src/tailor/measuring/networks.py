@@ -16,12 +16,12 @@ from tailor.instances import compare_instances, instances_latency
 from tailor.protocols import Device, Subject
 from tailor.records import Conditions, Environment, Interval, Measurement, TimingSettings
 from tailor.spec import Target
-from tailor.timing import claimable_step, settings_named
+from tailor.timing import claimable_step, counted, settings_named
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["INSTANCES", "Comparison", "Timing", "compare", "instance_count", "instances_of", "measure"]
+__all__ = ["INSTANCES", "Comparison", "Timing", "compare", "instance_count", "instances_of", "measure", "samples_of"]
 
 INSTANCES = 3  # fresh copies of each network in one session: two tell that copies differ, three how much
 
@@ -170,6 +170,13 @@ def instances_of(
             raise MeasurementError(f"{name} could not be timed: {measurement.failure}", value=measurement.failure)
         timed[name].append(measurement)
     return timed
+
+
+def samples_of(timed: Mapping[str, Sequence[Measurement]], statistic: str) -> list[list[tuple[int, ...]]]:
+    """Samples in ns of every instance of every subject of one session, in order, as the statistic counts them."""
+    session = {measurement.subject: measurement for group in timed.values() for measurement in group}
+    samples = counted(session, statistic)
+    return [[samples[measurement.subject] for measurement in group] for group in timed.values()]
 
 
 def compare(ratio: Interval, resolution: float, instances: int = 1) -> Comparison:

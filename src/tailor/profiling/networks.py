@@ -18,7 +18,7 @@ from tailor.latency.accounts import NetworkAccount, settle
 from tailor.protocols import Accountant, Device, Subject
 from tailor.records import Measurement, TimingSettings
 from tailor.spec import ChannelGraph, KeepPlan, Widths
-from tailor.timing import SHARES, ratio_interval, steadied
+from tailor.timing import SHARES, counted, ratio_interval
 
 __all__ = ["NetworkTime", "NetworkTimer", "TimedNetworks", "build_widths"]
 
@@ -126,7 +126,7 @@ class NetworkTimer:
             failure = session[copies[0]].failure if copies else "it was not timed"
             raise MeasurementError(f"the dense network could not be timed: {failure}", value=failure)
         own = {widths: key for widths in networks if (key := self.key(widths)) in sound}
-        return {statistic: _times(own, dense, _samples(sound, statistic), statistic) for statistic in SHARES}
+        return {statistic: _times(own, dense, counted(sound, statistic), statistic) for statistic in SHARES}
 
     def _measured(
         self, subjects: Sequence[Subject], settings: TimingSettings, *, account: bool
@@ -159,13 +159,6 @@ class NetworkTimer:
         layers = repr([(layer.name, layer.shape, layer.calls) for layer in self.graph.layers])
         digest = hashlib.sha256(f"{layers}|{sorted(widths.items())}".encode()).hexdigest()[:16]
         return f"network {self.graph.fingerprint} {digest}"
-
-
-def _samples(session: Mapping[str, Measurement], statistic: str) -> Mapping[str, Sequence[int]]:
-    """What a statistic counts: usual levels are those of the session's usual moment, quiet ones of its quiet ones."""
-    samples = {key: measurement.samples_ns for key, measurement in session.items()}
-    places = {key: measurement.places for key, measurement in session.items()}
-    return steadied(samples, places) if statistic == "usual" else samples
 
 
 def _times(

@@ -13,7 +13,7 @@ from tailor.timing.intervals import (
     ratio_interval,
     summary_interval,
 )
-from tailor.timing.moments import steadied
+from tailor.timing.moments import counted, steadied
 from tailor.timing.protocols import PROTOCOL_BATCH, PROTOCOLS, settings_named
 from tailor.timing.quickest import SHARES, quickest_values
 from tailor.timing.rounds import SAMPLING, Rounds, describe_failure, drift_of, sample_rounds
@@ -26,6 +26,7 @@ __all__ = [
     "Rounds",
     "aa_resolution",
     "claimable_step",
+    "counted",
     "describe_failure",
     "drift_of",
     "mean_interval",

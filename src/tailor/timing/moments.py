@@ -18,12 +18,26 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["steadied"]
+from tailor.records import Measurement
+
+__all__ = ["counted", "steadied"]
 
 FloatArray = npt.NDArray[np.float64]
 
 _BESIDE = 3  # calls on each side
 _FARTHEST = 0.4  # a sample further off than this was disturbed by itself and counts as if it were so far off
+
+
+def counted(session: Mapping[str, Measurement], statistic: str) -> dict[str, tuple[int, ...]]:
+    """What a statistic counts of each subject of one session, in ns, by its key in `session`.
+
+    Usual levels (see tailor.timing.SHARES) are those of the session's usual moment; whatever else is counted, quiet
+    levels with their pauses and medians with all that happened, counts the samples as they are.
+    """
+    samples = {key: measurement.samples_ns for key, measurement in session.items()}
+    if statistic != "usual":
+        return samples
+    return steadied(samples, {key: measurement.places for key, measurement in session.items()})
 
 
 def steadied(
