@@ -201,6 +201,14 @@ def test_a_gpu_holds_few_networks_at_once_and_a_processor_many() -> None:
         assert timer.sessions == sessions
 
 
+def test_the_slower_networks_are_the_fewer_a_session_holds() -> None:
+    """After the first 24: as many as take two seconds a round, but never fewer than these."""
+    for seconds, sessions in ((0.02, 2), (0.06, 3), (0.5, 4)):
+        timer = PlantedTimer(Clock(), seconds)
+        assert len(probed(timer, seconds=2000, guess=seconds).times) == 80
+        assert timer.sessions == sessions
+
+
 def test_a_session_holds_no_more_networks_than_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     timer = PlantedTimer(Clock(), 0.005)
     free = psutil.virtual_memory()._replace(available=400 * 1_000_000)

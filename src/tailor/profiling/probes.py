@@ -26,6 +26,9 @@ __all__ = ["NetworkProbes"]
 # states a shared host has; on a GPU the fewest, because it holds the working memory of all of them at once.
 _BLOCK = (8, 72)
 _FIRST = 24  # networks of the first session, which tells how long they take
+# Slow networks are fewer, so that a round takes no longer than this: beside 71 others a narrowed ResNet-18 takes up to
+# a tenth longer, and more in a session's first rounds, while the dense one does not.
+_ROUND_SECONDS = 2.0
 _MEMORY_SHARE = 4  # a session's networks may fill one part in so many of the memory that is free
 _FEWEST = 24  # networks below which time is overrun rather than the model starved
 _QUIET = 0.01  # relative standard error from which on more rounds or sessions would teach the model nothing
@@ -105,8 +108,12 @@ class NetworkProbes:
         return [times[widths] for widths in networks]
 
     def _block(self, networks: Sequence[Widths], seconds: float, pace: Pace, rounds: int) -> list[Widths]:
-        """The first of these, for the next session: what fits into the time and the memory that are left, in bounds."""
+        """The first of these, for the next session: what fits into the time and the memory that are left, in bounds.
+
+        So many as the first session's are timed together whatever time a round takes.
+        """
         fewest, most = _BLOCK
+        most = min(most, max(_FIRST, int(_ROUND_SECONDS / pace.one_round)))
         if self.environment.facts.get("device", "cpu") != "cpu":
             return [*networks[:fewest]]
         chosen = [*networks[: min(most, max(fewest, int(seconds / pace.seconds(rounds))))]]
