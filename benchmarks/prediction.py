@@ -350,9 +350,10 @@ def tables() -> None:
         "10 sessions in changing company after the profile (some before it), those of a quiet host counting most, and "
         "drift is to sessions of another time. Probes are whole networks; the column noise is the median standard "
         "error of the unseen networks' measurements, by how their sessions scatter. A case stands here once per "
-        "machine. Models that name no shares may be older than the blend of two. Levels are those that repeated better "
-        "in the profile, quiet or usual; the oldest rows are by medians of paired ratios. The last columns are mean / "
-        "worst error of the other ways of predicting these networks.",
+        "machine. Models that name no shares may be older than the blend of two. Levels are those by which the "
+        "profile's networks fit together better (before: that repeated better), quiet or usual; the oldest rows are by "
+        "medians of paired ratios. The last columns are mean / worst error of the other ways of predicting these "
+        "networks.",
         markdown_table(header, rows),
         "![Predicted against measured](prediction.svg)",
         "Environments, with the commit that was measured, are in `prediction/*.json`, one file a case.",
