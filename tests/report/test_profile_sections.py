@@ -7,6 +7,7 @@ import sample_run
 from tailor.report.document import Facts, Picture
 from tailor.report.folder import read_run
 from tailor.report.profile_sections import _chosen, latency_model, profile_figure, staircases
+from tailor.report.sections import verification
 
 
 def test_chosen_channels_are_read_from_the_groups_of_each_axis(run_folder: Path) -> None:
@@ -33,6 +34,19 @@ def test_the_models_own_error_is_told(run_folder: Path) -> None:
     assert ("within 5 %, 10 %", "95 %, 100 % of the networks") in facts.rows
     assert ("calls counted", "quickest quarter of each network's") in facts.rows
     assert ("host's state", "moves a session's ratios by 2.1 %; the model tells the mean state") in facts.rows
+
+
+def test_usual_levels_say_that_the_host_s_moments_are_left_out(run_folder: Path) -> None:
+    run = read_run(run_folder)
+    assert run.profile is not None
+    assert run.verdict is not None
+    run = replace(
+        run, profile=replace(run.profile, statistic="usual"), verdict=replace(run.verdict, statistic="usual")
+    )
+    for section, whose in ((latency_model(run), "network's"), (verification(run), "instance's")):
+        facts = next(block for block in section.blocks if isinstance(block, Facts))
+        told = f"quickest three quarters of each {whose}, without what the host did at their moments"
+        assert ("calls counted", told) in facts.rows
 
 
 def test_without_a_profile_both_say_so(run_folder: Path) -> None:

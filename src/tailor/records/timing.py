@@ -33,9 +33,10 @@ class TimingSettings:
     longer) bring the caches back, which the other subjects have emptied. `fixed_warmup` calls replace
     the warm-up test when given. `statistic` is "quiet" (the mean of the quickest quarter of the samples, which
     neighbours on the host disturb least), "usual" (that of the quickest three quarters, for hosts where they hardly
-    ever pause), "median" or "mean" (what LACP's protocol reports). With `paired`, the stopping rule first divides each
-    sample by its round's geometric mean over the subjects: ratios need no more, and what slows whole rounds does not
-    make the session longer. Whoever times sets it by what is to be told.
+    ever pause; without what the host did at their moments, see `tailor.timing.counted`), "median" or "mean" (what
+    LACP's protocol reports). With `paired`, the stopping rule first divides each sample by its round's geometric mean
+    over the subjects: ratios need no more, and what slows whole rounds does not make the session longer. Whoever times
+    sets it by what is to be told.
     """
 
     name: str = "default"

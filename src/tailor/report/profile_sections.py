@@ -13,7 +13,7 @@ from tailor.report.document import Block, Facts, Picture, Section
 from tailor.report.figures import StairPanel, prediction_figure, stairs_figure
 from tailor.report.folder import RunRecords
 from tailor.report.style import page_svg
-from tailor.report.wording import calls_counted, duration, host_state, percent, seconds
+from tailor.report.wording import calls_counted, duration, host_state, moments_left_out, percent, seconds
 
 __all__ = ["latency_model", "profile_figure", "staircases"]
 
@@ -121,7 +121,7 @@ def latency_model(run: RunRecords) -> Section:
         ("order (Kendall τ)", f"{error.kendall_tau:.3f}"),
         ("dense network", duration(profile.dense_ns)),
         ("smallest network", smallest),
-        ("calls counted", f"{calls_counted(profile.statistic)} of each network's"),
+        ("calls counted", f"{calls_counted(profile.statistic)} of each network's{moments_left_out(profile.statistic)}"),
         ("host's state", host_state(profile.host_noise)),
         ("time to profile", seconds(profile.seconds)),
     ]

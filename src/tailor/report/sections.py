@@ -9,7 +9,7 @@ from tailor.report.document import Block, Code, Facts, Picture, Section, Table
 from tailor.report.figures import course_figure, scatter_figure, widths_figure
 from tailor.report.folder import RunRecords
 from tailor.report.style import page_svg
-from tailor.report.wording import calls_counted, change, duration, latency, percent, points, seconds
+from tailor.report.wording import calls_counted, change, duration, latency, moments_left_out, percent, points, seconds
 
 __all__ = ["conditions", "method", "pins", "search", "stages", "training", "verification", "widths"]
 
@@ -54,7 +54,8 @@ def verification(run: RunRecords) -> Section:
 def _counted(verdict: Verdict) -> list[tuple[str, str]]:
     if verdict.statistic is None:
         return []
-    return [("calls counted", f"{calls_counted(verdict.statistic)} of each instance's")]
+    told = f"{calls_counted(verdict.statistic)} of each instance's{moments_left_out(verdict.statistic)}"
+    return [("calls counted", told)]
 
 
 def _interval(found: Interval) -> str:

@@ -11,6 +11,7 @@ __all__ = [
     "duration",
     "host_state",
     "latency",
+    "moments_left_out",
     "percent",
     "points",
     "seconds",
@@ -32,6 +33,11 @@ _CALLS = {
 def calls_counted(statistic: str) -> str:
     """Which of its calls a latency is told by: "quickest quarter"."""
     return _CALLS[statistic]
+
+
+def moments_left_out(statistic: str) -> str:
+    """What is said after the calls that count where the host's moments are taken out of them, "" where they are not."""
+    return ", without what the host did at their moments" if statistic == "usual" else ""
 
 
 def host_state(noise: float) -> str:

@@ -8,7 +8,7 @@ from tailor.console import table_text
 from tailor.latency.kernels import step_summary
 from tailor.latency.profile import LayerStaircase, Profile
 from tailor.records import GraphSummary, GroupLatencies, GroupSummary, Interval
-from tailor.report.wording import calls_counted, count, duration, host_state, percent, seconds
+from tailor.report.wording import calls_counted, count, duration, host_state, moments_left_out, percent, seconds
 
 __all__ = ["facts_text", "graph_text", "profile_text"]
 
@@ -90,7 +90,7 @@ def profile_text(name: str, profile: Profile, columns: int) -> str:
             ("dense", _interval(profile.dense)),
             ("smallest", f"{duration(profile.smallest_ns)}, {share} of dense"),
             ("resolution", f"{percent(profile.resolution, 2)} between two copies of the dense network"),
-            ("calls counted", calls_counted(profile.statistic)),
+            ("calls counted", calls_counted(profile.statistic) + moments_left_out(profile.statistic)),
             ("host's state", host_state(profile.host_noise)),
             (
                 "model error",
