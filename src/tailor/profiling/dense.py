@@ -39,7 +39,7 @@ def time_dense(
 ) -> DenseTime:
     """The quietest of up to three sessions: one disturbed minute would make every later step unclaimable.
 
-    By quiet or by usual levels, whichever two copies agree in better; which of them repeats is known later.
+    By quiet or by usual levels, whichever two copies agree in better; which of them counts is known later.
     """
     sessions = []
     for _ in range(1 if settings.fixed_warmup is not None else _ATTEMPTS):

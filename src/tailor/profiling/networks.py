@@ -60,7 +60,7 @@ class NetworkTime:
 class TimedNetworks:
     """One session: its name, the networks that ran, their engine's accounts, the dense instances' samples, raw data.
 
-    `times` are by statistic (see tailor.timing.SHARES): which of them repeats is known later. `seconds` went into the
+    `times` are by statistic (see tailor.timing.SHARES): which of them counts is known later. `seconds` went into the
     rounds, None where the device does not tell; what the session took beyond them made the networks ready or gave
     accounts.
     """
