@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -48,24 +49,28 @@ def test_the_more_networks_a_session_holds_the_more_dense_ones_they_are_compared
     timer, found = timed(device, networks)
     dense = timer.key(GRAPH.dense_widths)
     expected = [dense, *(f"{dense} copy {copy}" for copy in range(1, instances))]
-    assert device.sessions[0][: len(found.dense)] == expected
-    assert len(found.dense) == instances
+    assert device.sessions[0][:instances] == expected
+    assert {statistic: len(latencies) for statistic, latencies in found.instances.items()} == {
+        "quiet": instances,
+        "usual": instances,
+    }
 
 
 def test_ratios_are_to_the_mean_of_all_instances_and_recalled_ones_are_equal() -> None:
     timer, found = timed(Instances(), 30)
     by_key = {each.subject: each for each in found.measurements}
-    levels = [sum(samples) / len(samples) for samples in found.dense]
+    dense = statistics.geometric_mean(found.instances["usual"])
     usual = found.times["usual"]
     for widths, time in usual.items():
         own = by_key[timer.key(widths)].samples_ns
-        assert time.ratio == pytest.approx(sum(own) / len(own) / (sum(levels) / len(levels)), rel=0.01)
+        assert time.ratio == pytest.approx(sum(own) / len(own) / dense, rel=0.01)
     assert timer.ratios([*usual], by_key) == found.times
 
 
 def test_a_dense_instance_that_failed_is_no_yardstick() -> None:
     _, found = timed(PlantedDevice(fails=lambda subject: subject.key.endswith(" copy 2")), 30)
     _, sound = timed(PlantedDevice(), 30)
+    assert (len(found.instances["quiet"]), len(sound.instances["quiet"])) == (4, 5)
     for widths, time in found.times["usual"].items():
         assert time.ratio == pytest.approx(sound.times["usual"][widths].ratio, rel=0.02)
 
@@ -86,7 +91,11 @@ def test_usual_levels_are_those_of_the_session_s_usual_moment() -> None:
         off = [time.ratio / truth[widths].ratio - 1 for widths, time in told.times["usual"].items()]
         return math.sqrt(sum(each**2 for each in off) / len(off))
 
+    def apart(told: TimedNetworks) -> float:
+        return statistics.stdev(math.log(ns) for ns in told.instances["usual"])
+
     measured = {each.subject: replace(each, places=()) for each in found.measurements}
-    blind = replace(found, times=timer.ratios([*found.times["usual"]], measured))
+    blind = replace(found, times=timer.ratios([*found.times["usual"]], measured), instances=timer.instances(measured))
     assert error(found) < 0.8 * error(blind)
+    assert apart(found) < 0.8 * apart(blind)  # instances of the dense network, too
     assert found.times["quiet"] == blind.times["quiet"]  # the quickest calls need no telling

@@ -68,10 +68,15 @@ class PlantedTimer:
             widths: NetworkTime(ratio=1 + value, low=1, high=1 + 2 * value) for widths, value in noise.items()
         }
         self.sessions += 1
-        dense = ((1000,) * rounds, (1000 + self.apart * (-1) ** self.sessions,) * rounds)
-        times = dict.fromkeys(SHARES, found)
+        instances = (1000.0, 1000.0 + self.apart * (-1) ** self.sessions)
         return TimedNetworks(
-            session=str(self.sessions), times=times, accounts={}, dense=dense, seconds=in_rounds, measurements=()
+            session=str(self.sessions),
+            times=dict.fromkeys(SHARES, found),
+            accounts={},
+            instances=dict.fromkeys(SHARES, instances),
+            rounds=rounds,
+            seconds=in_rounds,
+            measurements=(),
         )
 
 

@@ -18,7 +18,7 @@ from tailor.latency.accounts import NetworkAccount, settle
 from tailor.protocols import Accountant, Device, Subject
 from tailor.records import Measurement, TimingSettings
 from tailor.spec import ChannelGraph, KeepPlan, Widths
-from tailor.timing import SHARES, counted, ratio_interval
+from tailor.timing import SHARES, counted, quickest_interval, ratio_interval
 
 __all__ = ["NetworkTime", "NetworkTimer", "TimedNetworks", "build_widths"]
 
@@ -58,17 +58,18 @@ class NetworkTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedNetworks:
-    """One session: its name, the networks that ran, their engine's accounts, the dense instances' samples, raw data.
+    """One session: its name, the networks that ran, their engine's accounts, and the raw data.
 
-    `times` are by statistic (see tailor.timing.SHARES): which of them counts is known later. `seconds` went into the
-    rounds, None where the device does not tell; what the session took beyond them made the networks ready or gave
-    accounts.
+    `times`, and `instances`, the latency in ns of every instance of the dense network, are by statistic (see
+    tailor.timing.SHARES): which of them counts is known later. `seconds` went into the rounds, None where the device
+    does not tell; what the session took beyond them made the networks ready or gave accounts.
     """
 
     session: str
     times: Mapping[str, Mapping[Widths, NetworkTime]]
     accounts: Mapping[Widths, NetworkAccount]
-    dense: tuple[tuple[int, ...], ...]
+    instances: Mapping[str, tuple[float, ...]]
+    rounds: int
     seconds: float | None
     measurements: tuple[Measurement, ...]
 
@@ -105,7 +106,8 @@ class NetworkTimer:
             session=measurements[0].session,
             times=self.ratios(networks, by_key),
             accounts={widths: accounts[key] for widths in networks if (key := self.key(widths)) in accounts},
-            dense=tuple(by_key[subject.key].samples_ns for subject in dense),
+            instances=self.instances(by_key),
+            rounds=max(len(measurement.samples_ns) for measurement in measurements),
             seconds=conditions.seconds if (conditions := measurements[0].conditions) is not None else None,
             measurements=tuple(measurements),
         )
@@ -118,15 +120,33 @@ class NetworkTimer:
         Raises:
             MeasurementError: the dense network failed or is not among the session's measurements.
         """
-        keys = map(self._dense_key, itertools.count())
-        copies = [*itertools.takewhile(session.__contains__, keys)]
         sound = {key: measurement for key, measurement in session.items() if measurement.failure is None}
-        dense = [key for key in copies if key in sound]
+        dense = self._dense_keys(session)
+        own = {widths: key for widths in networks if (key := self.key(widths)) in sound}
+        return {statistic: _times(own, dense, counted(sound, statistic), statistic) for statistic in SHARES}
+
+    def instances(self, session: Mapping[str, Measurement]) -> dict[str, tuple[float, ...]]:
+        """By statistic, the latency in ns of each instance of the dense network that did not fail."""
+        sound = {key: measurement for key, measurement in session.items() if measurement.failure is None}
+        dense = self._dense_keys(session)
+        levels = {}
+        for statistic in SHARES:
+            samples = counted(sound, statistic)
+            levels[statistic] = tuple(quickest_interval(samples[key], statistic).value for key in dense)
+        return levels
+
+    def _dense_keys(self, session: Mapping[str, Measurement]) -> list[str]:
+        """Of the instances of the dense network that did not fail.
+
+        Raises:
+            MeasurementError: there is none.
+        """
+        copies = [*itertools.takewhile(session.__contains__, map(self._dense_key, itertools.count()))]
+        dense = [key for key in copies if session[key].failure is None]
         if not dense:
             failure = session[copies[0]].failure if copies else "it was not timed"
             raise MeasurementError(f"the dense network could not be timed: {failure}", value=failure)
-        own = {widths: key for widths in networks if (key := self.key(widths)) in sound}
-        return {statistic: _times(own, dense, counted(sound, statistic), statistic) for statistic in SHARES}
+        return dense
 
     def _measured(
         self, subjects: Sequence[Subject], settings: TimingSettings, *, account: bool

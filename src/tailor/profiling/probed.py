@@ -11,7 +11,7 @@ from tailor.latency.accounts import NetworkAccount
 from tailor.profiling.networks import NetworkTime
 from tailor.profiling.states import Deviation, session_states
 from tailor.spec import Widths
-from tailor.timing import SHARES, quickest_interval
+from tailor.timing import SHARES
 
 __all__ = ["Probed", "Said"]
 
@@ -21,13 +21,14 @@ _BETTER = 0.9  # of the error by quiet levels that usual ones must fall below to
 
 @dataclass(slots=True, kw_only=True)
 class Said:
-    """What all sessions say by one statistic: ratios to the dense network, and how far its instances lay apart.
+    """What all sessions say by one statistic: ratios to the dense network, and what its instances took.
 
-    `sessions` are each network's ratios by the name of the session.
+    `sessions` are each network's ratios by the name of the session, `instances` each session's latencies of the dense
+    network, one an instance, in ns.
     """
 
     sessions: dict[Widths, dict[str, NetworkTime]] = field(default_factory=dict)
-    instances: list[float] = field(default_factory=list)
+    instances: list[tuple[float, ...]] = field(default_factory=list)
 
     @property
     def times(self) -> dict[Widths, NetworkTime]:
@@ -61,9 +62,11 @@ class Said:
     @property
     def instance_noise(self) -> float:
         """Relative standard deviation of one instance of a network against another, 0 when it was not seen."""
-        if len(self.instances) < 2:
+        freedom = sum(len(latencies) - 1 for latencies in self.instances)
+        if freedom < 2:
             return 0.0
-        return math.sqrt(statistics.fmean(value**2 for value in self.instances) / 2)
+        logs = [[math.log(ns) for ns in latencies] for latencies in self.instances]
+        return math.sqrt(sum((log - statistics.fmean(own)) ** 2 for own in logs for log in own) / freedom)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,11 +114,10 @@ class Probed:
             for widths, found in own.items():
                 self.said[statistic].sessions.setdefault(widths, {})[session] = found
 
-    def add_instances(self, dense: Sequence[Sequence[int]]) -> None:
-        """Keep how far instances of the dense network lay apart in one session, two and two."""
-        for statistic, said in self.said.items():
-            levels = [quickest_interval(samples, statistic).value for samples in dense]
-            said.instances += [math.log(one / other) for one, other in zip(levels[::2], levels[1::2], strict=False)]
+    def add_instances(self, instances: Mapping[str, tuple[float, ...]]) -> None:
+        """Keep by statistic what instances of the dense network took in one session, in ns."""
+        for statistic, latencies in instances.items():
+            self.said[statistic].instances.append(latencies)
 
     def add_accounts(self, accounts: Mapping[Widths, NetworkAccount]) -> None:
         """Keep what the engine accounted for in one session that was added; accounts of one network are averaged."""

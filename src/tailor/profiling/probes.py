@@ -150,10 +150,9 @@ class NetworkProbes:
         probed.add_accounts(timed.accounts)
         named = {self.timer.key(widths): probed.accounts[widths] for widths in timed.accounts}
         self.database.add_accounts(self.environment, named)
-        if len(timed.dense) > 1:
-            probed.add_instances(timed.dense)
+        probed.add_instances(timed.instances)
         spent = self.clock() - started
-        return Pace.seen(spent=spent, in_rounds=timed.seconds, rounds=len(timed.dense[0]), networks=len(block))
+        return Pace.seen(spent=spent, in_rounds=timed.seconds, rounds=timed.rounds, networks=len(block))
 
     def _repeat_noisy(self, probed: Probed, rounds: int, pace: Pace, seconds: float) -> None:
         """Time the noisiest networks again, in other company each time, until all are quiet or the time is used up."""
