@@ -64,6 +64,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> PruneResult:
     return prune(request(tmp_path_factory.mktemp("line") / "run"), console=SilentReporter())
 
 
+def profile_of(result: PruneResult) -> Profile:
+    """What the run measured: where profiling is not what a test is about, it needs no other."""
+    return read_record(result.out / "profile.json", Profile)
+
+
 def test_a_run_leaves_everything_that_explains_it(finished: PruneResult) -> None:
     names = {path.name for path in finished.out.iterdir()}
     expected = {"config", "environment", "graph", "profile", "search", "widths", "keep", "stages", "training"}
@@ -77,7 +82,7 @@ def test_a_run_leaves_everything_that_explains_it(finished: PruneResult) -> None
 
 def feasible_structures(finished: PruneResult) -> int:
     """How many structures the search could choose from: the machine's stairs decide, and may leave few."""
-    profiled = read_record(finished.out / "profile.json", Profile)
+    profiled = profile_of(finished)
     latency = AnchoredLatency(profiled.latency, read_record(finished.out / "anchor.json", Anchor).factor)
     candidates = candidate_widths(tailor.trace(make(), X), profiled.candidates, METHODS["lacp"])
     aim = round(0.75 * profiled.dense_ns * (1 - min(profiled.resolution, LARGEST_MARGIN)))
@@ -88,7 +93,7 @@ def feasible_structures(finished: PruneResult) -> int:
 
 def test_the_search_saw_predictions_put_right_at_the_limit(finished: PruneResult) -> None:
     anchor = read_record(finished.out / "anchor.json", Anchor)
-    plain = read_record(finished.out / "profile.json", Profile).latency
+    plain = profile_of(finished).latency
     assert anchor.factor != 1.0
     for line in trials_in(finished.out):
         trial = json.loads(line)
@@ -121,7 +126,7 @@ def test_resuming_a_finished_run_changes_nothing(finished: PruneResult) -> None:
 
 
 def test_without_data_the_weights_decide_and_nothing_is_trained(finished: PruneResult, tmp_path: Path) -> None:
-    profiled = replace(read_record(finished.out / "profile.json", Profile), statistic="usual")
+    profiled = replace(profile_of(finished), statistic="usual")
     asked = request(tmp_path / "run", data=None, recipe=recipe_named("none"), method="uniform", profile=profiled)
     result = prune(replace(asked, cycles=None, population=None), console=SilentReporter())
     assert result.verdict.statistic == "usual"  # the verdict is by what repeated in the profile
@@ -176,17 +181,19 @@ def test_an_unreachable_share_is_told_before_the_profile(tmp_path: Path) -> None
     assert not (tmp_path / "run" / "profile.json").exists()
 
 
-def test_an_unreachable_time_is_told_before_the_search(tmp_path: Path) -> None:
+def test_an_unreachable_time_is_told_before_the_search(finished: PruneResult, tmp_path: Path) -> None:
+    asked = request(tmp_path / "run", budget=Budget.parse("1us"), profile=profile_of(finished))
     with pytest.raises(BudgetUnreachableError, match=r"fastest network .* measures .* ms") as caught:
-        prune(request(tmp_path / "run", budget=Budget.parse("1us")), console=SilentReporter())
+        prune(asked, console=SilentReporter())
     assert caught.value.exit_code == 3
     assert caught.value.value > 0  # the measured latency of the fastest network, in ns
     assert not (tmp_path / "run" / "trials.jsonl").exists()
 
 
-def test_a_budget_that_dense_keeps_already_is_refused(tmp_path: Path) -> None:
+def test_a_budget_that_dense_keeps_already_is_refused(finished: PruneResult, tmp_path: Path) -> None:
+    asked = request(tmp_path / "run", budget=Budget.parse("10s"), profile=profile_of(finished))
     with pytest.raises(InvalidBudgetError, match="dense network already takes"):
-        prune(request(tmp_path / "run", budget=Budget.parse("10s")), console=SilentReporter())
+        prune(asked, console=SilentReporter())
 
 
 def test_nothing_to_prune_writes_nothing(tmp_path: Path) -> None:
@@ -209,7 +216,7 @@ def trials_in(folder: Path) -> list[str]:
 
 def begun(out: Path, database: Path) -> subprocess.Popen[bytes]:
     net = Path(__file__).parent.parent / "tiny_net.py"
-    sizes = "--cycles 6 --population 8 --networks 12"  # among all widths, however many steps the machine's stairs have
+    sizes = "--cycles 4 --population 6 --networks 12"  # among all widths, however many steps the machine's stairs have
     method = f"--method metapruning-evolution {sizes} --recipe none --protocol quick"
     options = f"--data digits --budget 75% {method} --resume"
     command = [sys.executable, "-m", "tailor", "prune", f"{net}:make", *options.split(), "--out", str(out)]
@@ -226,27 +233,29 @@ def trials_until(count: int, running: subprocess.Popen[bytes], folder: Path) -> 
 
 
 @pytest.mark.timeout(720)  # three runs, whose timing sessions last longer the noisier the machine is
-def test_a_search_killed_in_the_middle_goes_on_like_an_uninterrupted_one(tmp_path: Path) -> None:
-    killed, whole, database = tmp_path / "killed", tmp_path / "whole", tmp_path / "measurements.sqlite"
+def test_a_search_killed_in_the_middle_goes_on_like_an_uninterrupted_one(
+    finished: PruneResult, tmp_path: Path
+) -> None:
+    killed, whole, database = tmp_path / "killed", tmp_path / "whole", finished.out.parent / "measurements.sqlite"
     with begun(killed, database) as running:
-        trials_until(12, running, killed)
+        trials_until(8, running, killed)
         running.send_signal(signal.SIGKILL)
     interrupted = trials_in(killed)
-    assert 12 <= len(interrupted) < 48, "the kill must fall into the search"
+    assert 8 <= len(interrupted) < 24, "the kill must fall into the search"
     whole.mkdir()
     for name in ("config", "environment", "graph", "profile", "anchor"):  # the same predictions for both
         shutil.copy(killed / f"{name}.json", whole / f"{name}.json")
     with begun(whole, database) as running:
-        uninterrupted = trials_until(48, running, whole)
+        uninterrupted = trials_until(24, running, whole)
         running.send_signal(signal.SIGKILL)
     with begun(killed, database) as running:
-        resumed = trials_until(48, running, killed)
+        resumed = trials_until(24, running, killed)
 
     def told(trials: list[str]) -> list[object]:
         each = [json.loads(line) for line in trials]
         return [(t["number"], t["origin"], t["widths"], t["latency"], t["score"]) for t in each]
 
-    assert len(uninterrupted) == 48
+    assert len(uninterrupted) == 24
     assert told(resumed) == told(uninterrupted)
     assert resumed[: len(interrupted)] == interrupted  # replayed, not evaluated again
     best = read_record(killed / "search.json", SearchSummary).best
@@ -254,8 +263,9 @@ def test_a_search_killed_in_the_middle_goes_on_like_an_uninterrupted_one(tmp_pat
     assert read_record(killed / "verdict.json", Verdict).equivalent
 
 
-def test_recipe_none_still_recalibrates(tmp_path: Path) -> None:
-    asked = request(tmp_path / "run", recipe=recipe_named("none"), method="random")
+def test_recipe_none_still_recalibrates(finished: PruneResult, tmp_path: Path) -> None:
+    profiled = profile_of(finished)
+    asked = request(tmp_path / "run", recipe=recipe_named("none"), method="random", profile=profiled)
     stages = prune(asked, console=SilentReporter()).stages
     assert stages.fine_tuned is None
     assert stages.final == stages.recalibrated
