@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,7 +40,7 @@ def profile(  # noqa: PLR0913  what is profiled, where, and how thoroughly
     """Learn how fast the network would be on the target at any widths, and which widths are worth trying.
 
     `settings` time the dense network; layers and probe networks are timed with as many rounds as a time that grows
-    with the dense latency allows (about two minutes where a call takes milliseconds, at most about eight). What the
+    with the dense latency allows (about two minutes where a call takes milliseconds, at most about ten). What the
     database knows is not timed again. `progress` is told (stage, done, total), `tell` how long it may take once the
     dense network has been timed. The model is left as found.
 
@@ -86,7 +85,7 @@ def conclude(
         NothingToPruneError: no layer of the network gains anything from narrower groups; says why.
         MeasurementError: the narrowest network cannot be run.
     """
-    started = time.perf_counter()
+    started = probes.clock()
     dense = surveyed.dense
     fit = fit_latency(
         graph, surveyed.lone, surveyed.probed, surveyed.dense_ns, batch_size=target.batch_size, seed=probes.seed
@@ -116,7 +115,7 @@ def conclude(
         layer_probes=surveyed.layer_probes,
         layer_probes_found=surveyed.layer_probes_found,
         networks_found=surveyed.probed.found,
-        seconds=surveyed.seconds + time.perf_counter() - started,
+        seconds=surveyed.seconds + probes.clock() - started,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -26,6 +25,8 @@ __all__ = ["LayerSurvey", "Survey", "survey_layers", "survey_networks"]
 
 # Time for whole networks: each, and all together; on a quiet machine small ones need less.
 _SECONDS_EACH, _NETWORK_SECONDS = 1.5, 400.0
+# Measuring ends about here, so that with fitting a profile takes ten minutes: slow layers leave less for networks.
+_SECONDS, _FEWEST_SECONDS = 500.0, 100.0
 _STAIR_SECONDS = 240.0  # for making lone layers ready: engines that compile for long get fewer points per stair
 _LAYER_SECONDS = (8.0, 120.0, 90.0)  # time for lone layers: base, per second of dense latency, most
 _NARROWED, _BESIDE = 0.7, 0.2  # a narrowed network's latency over the dense one's, seconds to build it and account
@@ -81,7 +82,7 @@ def survey_layers(
         NothingToPruneError: no layer of the network gains anything from narrower groups; says why.
         MeasurementError: the dense network cannot be run.
     """
-    started = time.perf_counter()
+    started = probes.clock()
     timer, seed = probes.timer, probes.seed
     dense = time_dense(timer, probes.environment, probes.database, settings)
     probes.progress("dense network", 1, 1)
@@ -116,7 +117,7 @@ def survey_layers(
         lone=lone_layers(graph, staircases, {shape: found.ns for shape, found in layers.times.items()}),
         layer_probes=layers.measured,
         layer_probes_found=layers.found,
-        seconds=time.perf_counter() - started,
+        seconds=probes.clock() - started,
     )
 
 
@@ -128,12 +129,12 @@ def survey_networks(
     Raises:
         MeasurementError: too many of them cannot be run.
     """
-    started = time.perf_counter()
+    started = probes.clock()
     dense = layers.dense
     drawn = draw_networks(graph, layers.candidates, networks, probes.seed)
     probed = probes.time(
         drawn,
-        seconds=_network_seconds(dense, networks),
+        seconds=_network_seconds(dense, networks, spent=layers.seconds),
         pace=_pace(dense),
         error=lambda times: held_out_error(graph, layers.lone, times, layers.dense_ns, seed=probes.seed),
     )
@@ -145,21 +146,21 @@ def survey_networks(
         probed=probed,
         layer_probes=layers.layer_probes,
         layer_probes_found=layers.layer_probes_found,
-        seconds=layers.seconds + time.perf_counter() - started,
+        seconds=layers.seconds + probes.clock() - started,
     )
 
 
 def _expected(dense: DenseTime, points: int, layer_seconds: float, networks: int) -> str:
     """How long the profile may take, when the database knows nothing of it yet."""
     layers = min(points * layer_seconds, 2 * _STAIR_SECONDS) + _layer_seconds(dense)
-    minutes = (layers + _network_seconds(dense, networks)) / 60
+    minutes = (layers + _network_seconds(dense, networks, spent=layers)) / 60
     return f"dense {dense.interval.value / 1e6:.3f} ms; the profile takes up to {math.ceil(minutes)} min from here"
 
 
-def _network_seconds(dense: DenseTime, networks: int) -> float:
-    """The most time that measuring so many whole networks may take."""
+def _network_seconds(dense: DenseTime, networks: int, *, spent: float) -> float:
+    """The most time that measuring so many whole networks may take, where so much was spent on lone layers."""
     each = max(_SECONDS_EACH, 2 * _pace(dense).seconds(USUAL_ROUNDS))
-    return min(networks * each, _NETWORK_SECONDS)
+    return min(networks * each, _NETWORK_SECONDS, max(_FEWEST_SECONDS, _SECONDS - spent))
 
 
 def _pace(dense: DenseTime) -> Pace:
