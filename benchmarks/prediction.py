@@ -8,10 +8,10 @@
     python benchmarks/prediction.py --tables              # the tables and the figure from the results there are
 
 Per network and target: a profile from nothing (no database), and 32 random pruned networks that it has not seen, half
-of them from the layers' candidates, half of any widths. All of these are measured together, with fresh instances, in
-six sessions or more between those of the profile's own networks, while the profile's clock stands still: a shared
-host changes from minute to minute, and slows small networks otherwise than large ones, so that both have to meet the
-same minutes.
+of them from the layers' candidates, half of any widths. All of these run, as fresh instances, in the rounds of the
+sessions of the profile's own networks (of 24 or more), and the profile's clock stands still for their share of it: a
+shared host changes from minute to minute, and slows small networks otherwise than large ones, so that both have to
+meet the same minutes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import pickle
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from tailor.database import Database
 from tailor.latency.candidates import draw_networks
 from tailor.latency.fitting import fit_error
 from tailor.profiling.fitting import FittedLatency, fit_latency
-from tailor.profiling.networks import NetworkTime, NetworkTimer
+from tailor.profiling.networks import NetworkTime, NetworkTimer, TimedNetworks
 from tailor.profiling.probes import NetworkProbes
 from tailor.profiling.session import conclude, open_probes
 from tailor.profiling.stairs import stairs_by_layer
@@ -66,11 +66,9 @@ ENGINES = {
 }
 CPU, GPU = tuple(ENGINES)[:4], tuple(ENGINES)[4:]
 PROBES, UNSEEN = 290, 32
-AT_ONCE = {"cpu": UNSEEN, "cuda": 8}  # unseen networks in one session: a GPU holds the working memory of all of them
-BETWEEN = ("networks", "noisy networks again")  # what a profile does when unseen networks come in between
-SHARE, FEWEST = 0.8, 6  # time for these over time for the profile's networks, and the fewest sessions of them
-PRECISE = 0.01  # the standard error that is enough
-ROUNDS = (24, 60)  # fewest and most of a session, which ends once all its ratios are known so well
+# Unseen networks in one session, and how many of the profile's it must have to be worth their time; a GPU holds the
+# working memory of all of them.
+AT_ONCE, BESIDE = {"cpu": UNSEEN, "cuda": 8}, {"cpu": 24, "cuda": 8}
 METHODS = ("tailor", "flops", "three sub-networks", "lone layers", "cout only")
 GOAL_MEAN, GOAL_WORST, GOAL_SECONDS = 0.025, 0.10, 600
 
@@ -111,58 +109,73 @@ def gpu_cases() -> list[Case]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What one session said of an unseen network, and how many of the profile's own networks ran in it."""
+
+    time: NetworkTime
+    beside: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Raw:
-    """What one case measured: the profile's survey, and each unseen network's sessions meanwhile, by statistic."""
+    """What one case measured: the profile's survey, and each unseen network's sessions by statistic."""
 
     graph: ChannelGraph
     survey: Survey
     environment: dict[str, str]
     profile_seconds: float
     truth_seconds: float
-    known: dict[str, dict[Widths, list[NetworkTime]]]
+    known: dict[str, dict[Widths, list[Seen]]]
 
     @property
-    def sessions(self) -> dict[Widths, list[NetworkTime]]:
+    def sessions(self) -> dict[Widths, list[Seen]]:
         """By the statistic that the profile counts."""
         return self.known[self.survey.probed.statistic]
 
     @functools.cached_property
     def truth(self) -> dict[Widths, tuple[float, float]]:
-        """Each unseen network's ns and relative standard error, by all its sessions."""
-        return said(self.sessions)
+        """Each unseen network's ratio to the dense one and its relative standard error, by all its sessions."""
+        return {widths: said(known) for widths, known in self.sessions.items()}
 
     @property
     def drift(self) -> float:
         """By how much the later half of the sessions differs from the earlier one, on average."""
-        halves = {widths: len(known) // 2 for widths, known in self.sessions.items()}
-        before = said({widths: known[: halves[widths]] for widths, known in self.sessions.items()})
-        after = said({widths: known[halves[widths] :] for widths, known in self.sessions.items()})
-        return statistics.fmean(abs(math.log(after[widths][0] / before[widths][0])) for widths in before)
+        halves = [(known[: len(known) // 2], known[len(known) // 2 :]) for known in self.sessions.values()]
+        return statistics.fmean(abs(math.log(said(after)[0] / said(before)[0])) for before, after in halves)
+
+
+def said(known: Sequence[Seen]) -> tuple[float, float]:
+    """A network's ratio to the dense one, and its relative standard error by how its sessions scatter.
+
+    Sessions count as they do in the host's mean state, by the number of the profile's networks in them.
+    """
+    logs, weights = np.array([(math.log(seen.time.ratio), seen.beside) for seen in known], dtype=float).T
+    weights /= weights.sum()
+    mean = float(weights @ logs)
+    scatter = float(weights**2 @ (logs - mean) ** 2) * len(logs) / max(1, len(logs) - 1)
+    return math.exp(mean), math.sqrt(scatter)
 
 
 def measure(case: Case) -> Raw:
-    """Profile from nothing, and time networks that the profile does not see between its own."""
+    """Profile from nothing, and time networks that the profile does not see in the same sessions."""
     graph, probes = opened(case)
     environment = collect("onnxruntime", "openvino")
-    settings = settings_named("default")
+    settings, device = settings_named("default"), case.target.device
     layers = survey_layers(graph, probes, case.target, settings=settings, networks=PROBES, tell=print)
     seen = set(draw_networks(graph, layers.candidates, PROBES, probes.seed))
     drawn = draw_networks(graph, layers.candidates, UNSEEN + 1, seed=1000)[1:]  # the first is always the narrowest
-    unseen = [widths for widths in drawn if widths not in seen]
-    truth = Truth(probes.timer, unseen, at_once=AT_ONCE[case.target.device])
-    probes = replace(probes, clock=truth.clock, progress=truth.progress)
+    unseen = Unseen([widths for widths in drawn if widths not in seen], at_once=AT_ONCE[device], beside=BESIDE[device])
+    timer = BothTimer(**{each.name: getattr(probes.timer, each.name) for each in fields(probes.timer)}, unseen=unseen)
+    probes = replace(probes, timer=timer, clock=unseen.clock)
     surveyed = survey_networks(graph, probes, layers, settings=settings, networks=PROBES)
     found = conclude(graph, surveyed, probes, case.target, protocol=settings.name)
-    meanwhile = truth.seconds
-    while truth.sessions < FEWEST:
-        truth.session()
     return Raw(
         graph=graph,
         survey=surveyed,
         environment=environment | dict(found.environment.facts),
-        profile_seconds=found.seconds - meanwhile,
-        truth_seconds=truth.seconds,
-        known=truth.known,
+        profile_seconds=found.seconds,
+        truth_seconds=unseen.seconds,
+        known=unseen.known,
     )
 
 
@@ -199,6 +212,7 @@ def judge(case: Case, raw: Raw) -> dict[str, Any]:
         "truth_seconds": raw.truth_seconds,
         "drift": raw.drift,
         "truth_sessions": max(map(len, raw.sessions.values())),
+        "truth_in": "the profile's",
         "host_noise": fit.host_noise,
         "held_out": asdict(fit.error),
         "errors": {method: asdict(fit_error(np.array(told, float), ns)) for method, told in predicted.items()},
@@ -222,53 +236,56 @@ def model_name(fit: FittedLatency) -> str:
     return "surfaces" if fit.surfaces is not None else "lone layers"
 
 
-class Truth:
-    """Sessions of unseen networks between the profile's own, whose clock stands still meanwhile; by statistic.
+class Unseen:
+    """Networks that the profile does not see, what their sessions said of them by statistic, and what they cost it."""
 
-    All networks are in every session, each time as fresh instances: what a session's state adds, it adds to all.
-    """
-
-    def __init__(self, timer: NetworkTimer, networks: Sequence[Widths], *, at_once: int) -> None:
-        self._timer, self._networks, self._at_once = timer, networks, at_once
-        self._started = time.perf_counter()
-        self.seconds, self.sessions = 0.0, 0
-        self.known: dict[str, dict[Widths, list[NetworkTime]]] = {
+    def __init__(self, networks: Sequence[Widths], *, at_once: int, beside: int) -> None:
+        self._turns, self._beside = itertools.cycle(networks), beside
+        self._at_once = min(at_once, len(networks))
+        self.seconds = 0.0
+        self.known: dict[str, dict[Widths, list[Seen]]] = {
             statistic: {widths: [] for widths in networks} for statistic in SHARES
         }
 
     def clock(self) -> float:
         """Seconds that went into anything else."""
-        return time.perf_counter() - self._started - self.seconds
+        return time.perf_counter() - self.seconds
 
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """Time them after a session of the profile's networks, unless they had their share of the time."""
-        if stage in BETWEEN and self.seconds <= SHARE * self.clock():
-            self.session()
+    def turn(self, beside: int) -> list[Widths]:
+        """Those of the next session, which has so many others; none where these are few."""
+        return [*itertools.islice(self._turns, self._at_once if beside >= self._beside else 0)]
 
-    def session(self) -> None:
-        """Time all networks once."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BothTimer(NetworkTimer):
+    """Times unseen networks in the rounds of the profile's sessions, and tells it nothing of them."""
+
+    unseen: Unseen
+
+    def time(
+        self, networks: Sequence[Widths], settings: TimingSettings, *, account: bool = False
+    ) -> TimedNetworks:
+        """What the profile asked for; the clock stands still for the others' share of making ready and of running."""
         started = time.perf_counter()
-        left = list(self._networks)
-        np.random.default_rng(self.sessions).shuffle(left)  # type: ignore[arg-type]
-        for start in range(0, len(left), self._at_once):
-            settings = TimingSettings(
-                min_rounds=ROUNDS[0], max_rounds=ROUNDS[1], half_width=1.96 * PRECISE, paired=True, max_seconds=600.0,
-                warmup_seconds=0.0, seed=self.sessions * 100 + start,
-            )
-            for statistic, times in self._timer.time(left[start : start + self._at_once], settings).times.items():
-                for widths, timed in times.items():
-                    self.known[statistic][widths].append(timed)
-        self.sessions += 1
-        self.seconds += time.perf_counter() - started
-
-
-def said(known: Mapping[Widths, Sequence[NetworkTime]]) -> dict[Widths, tuple[float, float]]:
-    """Each network's ratio to the dense one, the mean of its sessions, and its relative standard error by them."""
-    found = {}
-    for widths, sessions in known.items():
-        logs = [math.log(session.ratio) for session in sessions]
-        found[widths] = (math.exp(statistics.fmean(logs)), statistics.stdev(logs) / math.sqrt(len(logs)))
-    return found
+        others = self.unseen.turn(len(networks))
+        timed = NetworkTimer.time(self, [*networks, *others], settings, account=account)
+        spent = time.perf_counter() - started
+        for statistic, times in timed.times.items():
+            for widths in others:
+                self.unseen.known[statistic][widths].append(Seen(time=times[widths], beside=len(networks)))
+        theirs = {self.key(widths) for widths in others}
+        ran = {each.subject: sum(each.samples_ns) for each in timed.measurements}
+        share = sum(ns for key, ns in ran.items() if key in theirs) / sum(ran.values())
+        rounds = timed.seconds or spent
+        self.unseen.seconds += share * rounds + (spent - rounds) * len(theirs) / len(ran)
+        return replace(
+            timed,
+            times={name: {widths: own[widths] for widths in networks if widths in own}
+                   for name, own in timed.times.items()},
+            accounts={widths: own for widths, own in timed.accounts.items() if widths not in others},
+            seconds=(1 - share) * rounds,
+            measurements=tuple(each for each in timed.measurements if each.subject not in theirs),
+        )
 
 
 def by_flops(raw: Raw, networks: Sequence[Widths]) -> list[float]:
@@ -335,18 +352,22 @@ def tables() -> None:
     missing = [case.file.stem for case in everything if not case.file.exists()]
     header = (
         "network", "engine", "batch", "threads", "processor", "levels", "model", "dense ms", "probes",
-        "lone layers timed", "minutes", "mean", "worst", "noise", "sessions", "drift", "within 5 %", "in interval",
-        "Kendall tau", *METHODS[1:], "goal",
+        "lone layers timed", "minutes", "mean", "worst", "noise", "sessions", "which", "drift", "within 5 %",
+        "in interval", "Kendall tau", *METHODS[1:], "goal",
     )
-    kept = sum(row[-1] == "kept" for row in rows)
+    run = [_anywhere(result) for result in results]
+    kept = [_anywhere(result) for result in results if _kept(result)]
+    nowhere = [case.file.stem for case in dict.fromkeys(run) if case not in kept]
     lines = [
         "# Prediction error on unseen pruned networks",
         f"Goal: mean at most {GOAL_MEAN:.1%}, all within {GOAL_WORST:.0%}, from at most 300 probes and 10 minutes. "
-        f"Kept in {kept} of {len(rows)} runs"
+        f"Kept in {len(kept)} of {len(run)} runs, on one machine at least in {len(set(kept))} of {len(set(run))} cases"
+        + (f"; on none: {', '.join(nowhere)}" if nowhere else "")
         + (f"; not run yet: {', '.join(missing)}." if missing else "."),
         f"{UNSEEN} unseen networks a case. Where a number of sessions stands, all were measured in each of these, with "
-        "fresh instances, between the sessions of the profile's own networks; drift is by how much the later half of "
-        "them differs from the earlier one, on average. Rows without one are older: unseen networks were timed in 4 to "
+        "fresh instances; drift is by how much the later half of them differs from the earlier one, on average. "
+        "Sessions are those of the profile's own networks, in the same rounds, or (older) sessions between them, as "
+        "the column beside says. Rows without a number are older still: unseen networks were timed in 4 to "
         "10 sessions in changing company after the profile (some before it), those of a quiet host counting most, and "
         "drift is to sessions of another time. Probes are whole networks; the column noise is the median standard "
         "error of the unseen networks' measurements, by how their sessions scatter. A case stands here once per "
@@ -366,17 +387,28 @@ def tables() -> None:
 def _row(result: Mapping[str, Any]) -> tuple[object, ...]:
     case, own = result["case"], result["errors"]["tailor"]
     others = [result["errors"][method] for method in METHODS[1:]]
-    good = own["mean"] <= GOAL_MEAN and own["worst"] <= GOAL_WORST and result["profile_seconds"] <= GOAL_SECONDS
     return (
         case["network"], case["engine"], case["batch"], case["threads"], result["environment"]["cpu"],
         _levels(result), result["model"], f"{result['dense_ms']:.2f}", result["probes"], result["layer_probes"],
         f"{result['profile_seconds'] / 60:.1f}", f"**{own['mean']:.1%}**", f"{own['worst']:.1%}",
         f"{statistics.median(network['noise'] for network in result['networks']):.1%}",
         result.get("truth_sessions", ""),
+        result.get("truth_in", "between" if "truth_sessions" in result else ""),
         "" if _drift(result) is None else f"{_drift(result):.1%}",
         f"{own['within_5']:.0%}", f"{result['in_interval']:.0%}", f"{own['kendall_tau']:.3f}",
-        *(f"{other['mean']:.0%} / {other['worst']:.0%}" for other in others), "kept" if good else "missed",
+        *(f"{other['mean']:.0%} / {other['worst']:.0%}" for other in others), "kept" if _kept(result) else "missed",
     )
+
+
+def _anywhere(result: Mapping[str, Any]) -> Case:
+    """The case, whichever machine it ran on."""
+    return replace(Case(**result["case"]), host="")
+
+
+def _kept(result: Mapping[str, Any]) -> bool:
+    """Whether the goal was."""
+    own = result["errors"]["tailor"]
+    return own["mean"] <= GOAL_MEAN and own["worst"] <= GOAL_WORST and result["profile_seconds"] <= GOAL_SECONDS
 
 
 def _drift(result: Mapping[str, Any]) -> float | None:
