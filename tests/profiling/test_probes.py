@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from random import Random
 
 import psutil
 import pytest
@@ -13,7 +14,7 @@ from tailor.database import Database
 from tailor.errors import MeasurementError
 from tailor.profiling.networks import NetworkTime, TimedNetworks
 from tailor.profiling.pace import Pace
-from tailor.profiling.probed import Probed
+from tailor.profiling.probed import Probed, Said
 from tailor.profiling.probes import NetworkProbes
 from tailor.records import Environment, TimingSettings
 from tailor.spec import Widths
@@ -234,6 +235,14 @@ def test_how_far_instances_of_the_dense_network_lie_apart_is_their_noise() -> No
     assert 2 * 80 <= len(timer.log) <= 2 * 80 + 8  # worth a second session each, however quiet the first was
     alike = probed(PlantedTimer(Clock(), 0.005), seconds=100, guess=0.007)
     assert alike.instance_noise == Probed().instance_noise == 0
+
+
+def test_all_instances_of_all_sessions_tell_how_far_they_lie_apart() -> None:
+    """Each about its own session's mean: what a session adds to all of them is no noise of theirs."""
+    found, random = Said(), Random(0)
+    for session in range(200):
+        found.instances.append(tuple(1e6 * (1 + session / 100) * math.exp(random.gauss(0, 0.02)) for _ in range(5)))
+    assert found.instance_noise == pytest.approx(0.02, rel=0.08)
 
 
 @pytest.mark.parametrize("bad", [[0], list(range(30, 60))])

@@ -120,20 +120,20 @@ class NetworkTimer:
         Raises:
             MeasurementError: the dense network failed or is not among the session's measurements.
         """
-        sound = {key: measurement for key, measurement in session.items() if measurement.failure is None}
+        sound = _sound(session)
         dense = self._dense_keys(session)
         own = {widths: key for widths in networks if (key := self.key(widths)) in sound}
         return {statistic: _times(own, dense, counted(sound, statistic), statistic) for statistic in SHARES}
 
     def instances(self, session: Mapping[str, Measurement]) -> dict[str, tuple[float, ...]]:
         """By statistic, the latency in ns of each instance of the dense network that did not fail."""
-        sound = {key: measurement for key, measurement in session.items() if measurement.failure is None}
+        sound = _sound(session)
         dense = self._dense_keys(session)
-        levels = {}
-        for statistic in SHARES:
-            samples = counted(sound, statistic)
-            levels[statistic] = tuple(quickest_interval(samples[key], statistic).value for key in dense)
-        return levels
+        samples = {statistic: counted(sound, statistic) for statistic in SHARES}
+        return {
+            statistic: tuple(quickest_interval(own[key], statistic).value for key in dense)
+            for statistic, own in samples.items()
+        }
 
     def _dense_keys(self, session: Mapping[str, Measurement]) -> list[str]:
         """Of the instances of the dense network that did not fail.
@@ -179,6 +179,11 @@ class NetworkTimer:
         layers = repr([(layer.name, layer.shape, layer.calls) for layer in self.graph.layers])
         digest = hashlib.sha256(f"{layers}|{sorted(widths.items())}".encode()).hexdigest()[:16]
         return f"network {self.graph.fingerprint} {digest}"
+
+
+def _sound(session: Mapping[str, Measurement]) -> dict[str, Measurement]:
+    """The measurements of a session that did not fail."""
+    return {key: measurement for key, measurement in session.items() if measurement.failure is None}
 
 
 def _times(
