@@ -22,14 +22,13 @@ from tailor.database import Database
 from tailor.errors import MeasurementError, NothingToPruneError
 from tailor.latency.candidates import draw_networks
 from tailor.profiling import Profile, build_widths, profile, session
-from tailor.profiling.dense import DenseTime, time_dense
+from tailor.profiling.dense import time_dense
 from tailor.profiling.networks import NetworkTimer
 from tailor.profiling.pace import Pace
 from tailor.profiling.probed import Probed
 from tailor.profiling.session import open_probes
-from tailor.profiling.survey import LayerSurvey, survey_networks
 from tailor.protocols import Subject
-from tailor.records import Interval, Measurement, TimingSettings
+from tailor.records import Measurement, TimingSettings
 from tailor.serialize import read_record, write_record
 from tailor.spec import ChannelGraph, Target, Widths
 from tailor.timing import settings_named
@@ -230,25 +229,6 @@ def test_a_real_session_tells_what_went_into_its_rounds() -> None:
     spent = time.perf_counter() - before
     assert timed.seconds is not None
     assert sum(sum(each.samples_ns) for each in timed.measurements) / 1e9 < timed.seconds < spent
-
-
-@pytest.mark.parametrize(("spent", "left"), [(10.0, 400.0), (300.0, 200.0), (1000.0, 100.0)])
-def test_slow_layers_leave_networks_less_time_so_that_a_profile_takes_ten_minutes(spent: float, left: float) -> None:
-    class Asked:
-        seed, seconds, clock = 0, 0.0, staticmethod(time.perf_counter)
-
-        def time(self, networks: object, *, seconds: float, **others: object) -> Probed:
-            self.seconds = seconds
-            return Probed()
-
-    dense = DenseTime(interval=Interval(value=20e6, low=20e6, high=20e6), resolution=0.01, prepare=0.1)
-    candidates = {group.name: (group.smallest, group.width) for group in GRAPH.groups}
-    layers = LayerSurvey(
-        dense=dense, staircases=(), candidates=candidates, lone={}, layer_probes=0, layer_probes_found=0, seconds=spent
-    )
-    asked = Asked()
-    survey_networks(GRAPH, asked, layers, settings=settings_named("lacp"), networks=300)  # type: ignore[arg-type]
-    assert asked.seconds == left
 
 
 def test_the_narrowest_network_is_measured_and_every_block_has_the_dense_one(
