@@ -8,8 +8,8 @@
     python benchmarks/prediction.py --tables              # the tables and the figure from the results there are
 
 Per network and target: a profile from nothing (no database), and 32 random pruned networks that it has not seen, half
-of them from the layers' candidates, half of any widths. All of these run, as fresh instances, in the rounds of the
-sessions of the profile's own networks (of 24 or more), and the profile's clock stands still for their share of it: a
+of them from the layers' candidates, half of any widths. All of these run in turn, as fresh instances, in the rounds of
+the sessions of the profile's own networks (of 24 or more), and the profile's clock stands still for their share: a
 shared host changes from minute to minute, and slows small networks otherwise than large ones, so that both have to
 meet the same minutes.
 """
@@ -66,8 +66,8 @@ ENGINES = {
 }
 CPU, GPU = tuple(ENGINES)[:4], tuple(ENGINES)[4:]
 PROBES, UNSEEN = 290, 32
-# Unseen networks in one session, and how many of the profile's it must have to be worth their time; a GPU holds the
-# working memory of all of them.
+# Unseen networks in one session at most, and how many of the profile's it must have to be worth their time; a GPU holds
+# the working memory of all of them. They are no more than half of the profile's, which were slowed by a larger company.
 AT_ONCE, BESIDE = {"cpu": UNSEEN, "cuda": 8}, {"cpu": 24, "cuda": 8}
 METHODS = ("tailor", "flops", "three sub-networks", "lone layers", "cout only")
 GOAL_MEAN, GOAL_WORST, GOAL_SECONDS = 0.025, 0.10, 600
@@ -252,8 +252,8 @@ class Unseen:
         return time.perf_counter() - self.seconds
 
     def turn(self, beside: int) -> list[Widths]:
-        """Those of the next session, which has so many others; none where these are few."""
-        return [*itertools.islice(self._turns, self._at_once if beside >= self._beside else 0)]
+        """Those of the next session, which has so many others: half as many at most, none where these are few."""
+        return [*itertools.islice(self._turns, min(self._at_once, beside // 2) if beside >= self._beside else 0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from tailor.errors import DatabaseError
 from tailor.latency.accounts import LayerAccount, NetworkAccount
 from tailor.records import Environment, Measurement
 from tailor.serialize import encode
+from tailor.spec import Widths
 
 VERSION_1 = """
 CREATE TABLE environments (key TEXT PRIMARY KEY, facts TEXT NOT NULL) WITHOUT ROWID;
@@ -30,6 +31,13 @@ CREATE INDEX measurements_by_session ON measurements (session);
 PRAGMA application_id = 2047934992;
 PRAGMA user_version = 1;
 """  # what the first version wrote
+ADDED_BY_2 = """
+CREATE TABLE accounts (
+    environment TEXT NOT NULL REFERENCES environments(key), subject TEXT NOT NULL, record BLOB NOT NULL,
+    PRIMARY KEY (environment, subject)
+) WITHOUT ROWID;
+PRAGMA user_version = 2;
+"""
 HERE = Environment(facts={"cpu": "x", "threads": "1"})
 THERE = Environment(facts={"cpu": "x", "threads": "2"})
 
@@ -178,16 +186,19 @@ def account(ns: float) -> NetworkAccount:
     return NetworkAccount(layers={"conv": LayerAccount(ns=ns, nodes=2)}, ns=ns, nodes=2)
 
 
-def version_1(path: Path, *stored: Measurement) -> None:
-    """A database as the first version left it; its measurements had no conditions."""
+def old_version(path: Path, *stored: Measurement, number: int = 1) -> None:
+    """A database as an earlier version left it; measurements of the first had no conditions."""
     connection = sqlite3.connect(path)
     connection.executescript(VERSION_1)
+    if number == 2:
+        connection.executescript(ADDED_BY_2)
     connection.execute("INSERT INTO environments VALUES (?, ?)", (HERE.key, encode(HERE)))
-    for number, one in enumerate(stored):
+    for place, one in enumerate(stored):
         record = json.loads(encode(one))
-        del record["conditions"]
-        values = (number, HERE.key, number, one.session, len(one.samples_ns), 0, json.dumps(record).encode())
-        connection.execute("INSERT INTO subjects VALUES (?, ?)", (number, one.subject))
+        if number == 1:
+            del record["conditions"]
+        values = (place, HERE.key, place, one.session, len(one.samples_ns), 0, json.dumps(record).encode())
+        connection.execute("INSERT INTO subjects VALUES (?, ?)", (place, one.subject))
         connection.execute("INSERT INTO measurements VALUES (?, ?, ?, ?, ?, ?, ?)", values)
     connection.commit()
     connection.close()
@@ -224,19 +235,38 @@ def test_a_damaged_account_is_a_database_error(tmp_path: Path) -> None:
         database.find_accounts(HERE.key, ["a"], NetworkAccount)
 
 
-def test_a_file_of_the_first_version_keeps_its_measurements_and_takes_accounts(tmp_path: Path) -> None:
+def test_members_of_a_family_are_found_again_the_latest_counts_and_families_never_mix(tmp_path: Path) -> None:
+    path = tmp_path / "m.sqlite"
+    database = Database(path)
+    database.add_members("f", {"b": Widths({"g": 2}), "a": Widths({"g": 1})})
+    database.add_members("f", {"b": {"g": 3}})
+    database.add_members("h", {"c": {"g": 4}})
+    other = Database(path)
+    assert list(other.members("f", dict[str, int]).items()) == [("a", {"g": 1}), ("b", {"g": 3})]
+    assert other.members("h", dict[str, int]) == {"c": {"g": 4}}
+    assert other.members("none", dict[str, int]) == {}
+    with pytest.raises(DatabaseError, match=r"m\.sqlite cannot be used.*TAILOR_DATABASE"):
+        other.members("f", int)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_file_of_an_earlier_version_keeps_its_measurements_and_takes_what_is_new(
+    tmp_path: Path, number: int
+) -> None:
     path = tmp_path / "m.sqlite"
     stored = [made("a", 1, 2, 3), made("b", 4)]
-    version_1(path, *stored)
+    old_version(path, *stored, number=number)
     database = Database(path)
     assert database.find(HERE.key, ["a", "b"]) == {"a": stored[0], "b": stored[1]}
     assert database.of_session("s") == {"a": stored[0], "b": stored[1]}
     database.add_accounts(HERE, {"a": account(1.0)})
+    database.add_members("f", {"a": {"g": 1}})
     database.add(HERE, [made("a", 5, 6, 7, 8)])
     database.close()
     again = Database(path)
     assert again._connection.execute("PRAGMA user_version").fetchone()[0] == DATABASE_VERSION
     assert again.find_accounts(HERE.key, ["a"], NetworkAccount) == {"a": account(1.0)}
+    assert again.members("f", dict[str, int]) == {"a": {"g": 1}}
     assert again.find(HERE.key, ["a"])["a"].samples_ns == (5, 6, 7, 8)
     assert again.environments() == (HERE,)
 
@@ -244,7 +274,7 @@ def test_a_file_of_the_first_version_keeps_its_measurements_and_takes_accounts(t
 def test_processes_that_open_a_file_of_the_first_version_at_once_all_can(tmp_path: Path) -> None:
     path = tmp_path / "m.sqlite"
     stored = made("a", 1, 2, 3)
-    version_1(path, stored)
+    old_version(path, stored)
     script = (
         "import sys, time; from pathlib import Path\n"
         "from tailor.database import Database; from tailor.records import Environment\n"
@@ -267,10 +297,10 @@ def test_processes_that_open_a_file_of_the_first_version_at_once_all_can(tmp_pat
 def test_the_slower_of_two_that_bring_a_file_up_to_date_finds_it_done(tmp_path: Path) -> None:
     """Both have read version 1; the second gets the lock when the first is through."""
     path = tmp_path / "m.sqlite"
-    version_1(path, made("a", 1))
+    old_version(path, made("a", 1))
     faster = Database(path)
     faster.add_accounts(HERE, {"a": account(1.0)})
-    assert Database(path)._from_version_1() == DATABASE_VERSION
+    assert Database(path)._brought_up_to_date() == DATABASE_VERSION
     assert faster.find_accounts(HERE.key, ["a"], NetworkAccount) == {"a": account(1.0)}
 
 

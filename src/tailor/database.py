@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 __all__ = ["DATABASE_VERSION", "Database", "default_path"]
 
-DATABASE_VERSION = 2
+DATABASE_VERSION = 3
 _APPLICATION_ID = 0x7A11_0210  # tells a database of ours from any other SQLite file
 _HEADER_BYTES = 100  # of every SQLite file (sqlite.org/fileformat2.html): page size and pages stand in it
 _BUSY_SECONDS = 60.0
@@ -48,6 +48,15 @@ CREATE TABLE accounts (
     PRIMARY KEY (environment, subject)
 ) WITHOUT ROWID
 """  # since version 2
+_MEMBERS = """
+CREATE TABLE members (
+    family TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    record BLOB NOT NULL,
+    PRIMARY KEY (family, subject)
+) WITHOUT ROWID
+"""  # since version 3
+_ADDED = {2: _ACCOUNTS, 3: _MEMBERS}  # what each version added to the one before
 
 
 def default_path() -> Path:
@@ -97,7 +106,7 @@ class Database:
         with self._transaction():  # the write lock makes one of many starting processes create the tables
             tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if tables == 0:
-                for statement in (*_SCHEMA.split(";"), _ACCOUNTS):
+                for statement in (*_SCHEMA.split(";"), *_ADDED.values()):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {DATABASE_VERSION}")
                 connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
@@ -107,8 +116,8 @@ class Database:
                 value=str(self.path),
             )
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 1:
-            version = self._from_version_1()
+        if 0 < version < DATABASE_VERSION:
+            version = self._brought_up_to_date()
         if version != DATABASE_VERSION:
             raise DatabaseError(
                 f"{self.path} has version {version}, this Tailor reads {DATABASE_VERSION}; "
@@ -117,13 +126,14 @@ class Database:
             )
         self._write_ahead()
 
-    def _from_version_1(self) -> int:
-        """Add what version 2 has; nothing that was measured is touched."""
-        with self._transaction():
-            if self._connection.execute("PRAGMA user_version").fetchone()[0] == 1:  # nobody else was faster
-                self._connection.execute(_ACCOUNTS)
-                self._connection.execute("PRAGMA user_version = 2")
-        return 2
+    def _brought_up_to_date(self) -> int:
+        """Add what later versions have; nothing that was measured is touched."""
+        with self._transaction():  # somebody else may have been faster
+            version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            for later in range(version + 1, DATABASE_VERSION + 1):
+                self._connection.execute(_ADDED[later])
+            self._connection.execute(f"PRAGMA user_version = {DATABASE_VERSION}")
+        return DATABASE_VERSION
 
     def _write_ahead(self) -> None:
         """Switch to write-ahead logging; another process that opens the file at this moment may hold it briefly."""
@@ -209,6 +219,27 @@ class Database:
                 ).fetchall()
                 found |= {subject: decode(record, kind) for subject, record in rows}
         return found
+
+    def add_members(self, family: str, members: Mapping[str, object]) -> None:
+        """Keep what tells the subjects of a family apart, one record per subject key; the latest counts.
+
+        Raises:
+            DatabaseError: the file cannot be written.
+        """
+        rows = [(family, subject, encode(member)) for subject, member in members.items()]
+        with self._translated(), self._transaction():
+            self._connection.executemany("INSERT OR REPLACE INTO members VALUES (?, ?, ?)", rows)
+
+    def members(self, family: str, kind: type[T]) -> dict[str, T]:
+        """Every subject of a family that was kept, in the order of their keys, as records of the kind that was added.
+
+        They were timed in some environment or other, or failed.
+        """
+        with self._translated():
+            rows = self._connection.execute(
+                "SELECT subject, record FROM members WHERE family = ? ORDER BY subject", [family]
+            ).fetchall()
+            return {subject: decode(record, kind) for subject, record in rows}
 
     def of_session(self, session: str) -> dict[str, Measurement]:
         """Everything that succeeded in one timing session, by subject: what its numbers can be compared with."""

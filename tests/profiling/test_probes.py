@@ -49,6 +49,8 @@ class PlantedTimer:
     def bytes(self, widths: Widths) -> int:
         return self.size
 
+    family = "networks"
+
     def key(self, widths: Widths) -> str:
         return f"network {widths['g']}"
 

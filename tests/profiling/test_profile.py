@@ -146,6 +146,26 @@ def test_what_the_database_knows_is_not_measured_again(
     assert again == pytest.approx({Widths(probe.widths): probe.ns for probe in first.networks}, rel=0.03)
 
 
+def test_versions_that_were_timed_for_another_profile_count_and_only_what_they_leave_open_is_timed(
+    plant: Callable[[PlantedDevice], PlantedDevice], tmp_path: Path
+) -> None:
+    database = Database(tmp_path / "m.sqlite")
+    plant(PlantedAccountant())
+    first = run(database=database)
+    device = plant(PlantedAccountant())
+    other = run(database=database, seed=1)  # draws other networks from the same widths
+    known = len(other.networks)
+    assert other.networks_found == known
+    assert len(first.networks) <= known <= len(first.networks) + 1  # with the narrowest that the model offers
+    assert other.instance_noise == pytest.approx(first.instance_noise, rel=0.2)
+    timed = [key for keys in device.sessions for key in keys if key.startswith("network") and " copy" not in key]
+    assert len(timed) == 1  # the dense one
+    more = run(60, database=database, seed=2)
+    assert more.networks_found == known
+    assert len(more.networks) == 60
+    assert {Widths(probe.widths) for probe in first.networks} <= {Widths(probe.widths) for probe in more.networks}
+
+
 def test_every_session_of_a_noisy_network_is_remembered(
     plant: Callable[[PlantedDevice], PlantedDevice], tmp_path: Path
 ) -> None:

@@ -176,9 +176,20 @@ class NetworkTimer:
 
     def key(self, widths: Widths) -> str:
         """Names the network in the database: equal graphs, layers and widths have equal keys."""
-        layers = repr([(layer.name, layer.shape, layer.calls) for layer in self.graph.layers])
-        digest = hashlib.sha256(f"{layers}|{sorted(widths.items())}".encode()).hexdigest()[:16]
-        return f"network {self.graph.fingerprint} {digest}"
+        return f"network {self.graph.fingerprint} {_digest(f'{self._layers}|{sorted(widths.items())}')}"
+
+    @property
+    def family(self) -> str:
+        """Names all networks that differ in their widths alone."""
+        return f"networks {self.graph.fingerprint} {_digest(self._layers)}"
+
+    @property
+    def _layers(self) -> str:
+        return repr([(layer.name, layer.shape, layer.calls) for layer in self.graph.layers])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _sound(session: Mapping[str, Measurement]) -> dict[str, Measurement]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -16,7 +17,7 @@ from tailor.profiling.layers import Progress
 from tailor.profiling.networks import NetworkTime, NetworkTimer
 from tailor.profiling.pace import MOST_ROUNDS, USUAL_ROUNDS, Pace
 from tailor.profiling.probed import Probed
-from tailor.records import Environment, Measurement, TimingSettings
+from tailor.records import Environment, TimingSettings
 from tailor.spec import Widths
 from tailor.timing import settings_named
 
@@ -57,15 +58,17 @@ class NetworkProbes:
     ) -> Probed:
         """Learn the networks in order until the time is used up (but at least 24), the first for certain.
 
-        What the database knows costs no time. Rounds are planned by `pace` first, then by what the blocks really took;
-        a block stops earlier once all its ratios are known. The most doubtful are timed again in further sessions, for
-        which a sixth of the time is kept. `error` chooses what counts, quiet levels or usual ones (`Probed.choose`).
+        What the database knows costs no time: all versions of the network that were timed in this environment count,
+        and of those asked for only as many are timed as they leave open. Rounds are planned by `pace` first, then by
+        what the blocks really took; a block stops earlier once all its ratios are known. The most doubtful are timed
+        again in further sessions, for which a sixth of the time is kept. `error` chooses what counts, quiet levels or
+        usual ones (`Probed.choose`).
 
         Raises:
             MeasurementError: the first (the narrowest), or more than a tenth of the networks, cannot be run.
         """
         probed = self._recalled(networks)
-        unknown = [widths for widths in networks if widths not in probed.sessions]
+        unknown = _unknown(networks, probed)
         first_pass = seconds / (1 + _REPEATED[0])
         started = self.clock()
         tried, rounds = 0, USUAL_ROUNDS
@@ -89,8 +92,12 @@ class NetworkProbes:
             least, most = (share * spent for share in _REPEATED)
             self._repeat_noisy(probed, rounds, pace, min(most, max(least, seconds - spent)))
             probed.choose(error)
-        probed.keep(networks)
+        probed.keep(dict.fromkeys([*networks, *probed.sessions]))
         return probed
+
+    def known(self) -> int:
+        """How many versions of the network the database knows from this environment."""
+        return len(self.database.find(self.environment.key, list(self._members())))
 
     def learn(self, networks: Sequence[Widths], probed: Probed) -> list[NetworkTime]:
         """What these networks take, in order; those that are not known yet are timed now.
@@ -122,30 +129,36 @@ class NetworkProbes:
         return chosen[: max(fewest, sum(size <= limit for size in filled))]
 
     def _recalled(self, networks: Sequence[Widths]) -> Probed:
-        """What earlier sessions in this environment say of these networks."""
-        keys = {self.timer.key(widths): widths for widths in networks}
+        """What earlier sessions in this environment say of these and of all other versions of the network."""
+        keys = self._members() | {self.timer.key(widths): widths for widths in networks}
         known = self.database.find_all(self.environment.key, list(keys))
         accounts = self.database.find_accounts(self.environment.key, list(keys), NetworkAccount)
         probed = Probed(accounts={keys[key]: account for key, account in accounts.items()})
-        sessions: dict[str, Mapping[str, Measurement]] = {}
+        named: dict[str, list[Widths]] = {}
         for key, measurement in ((key, each) for key, found in known.items() for each in found):
-            session = measurement.session
-            if session not in sessions:
-                sessions[session] = self.database.of_session(session)
-            try:
-                probed.add(session, self.timer.ratios([keys[key]], sessions[session]))
-            except MeasurementError:  # timed without the dense network beside it: no ratio
-                continue
+            named.setdefault(measurement.session, []).append(keys[key])
+        sessions = {session: self.database.of_session(session) for session in named}
+        for session, own in named.items():
+            with suppress(MeasurementError):  # timed without the dense network beside them: no ratios
+                probed.add(session, self.timer.ratios(own, sessions[session]))
         if probed.accounts:  # this engine gives accounts: a network without one is worth timing again
             probed.keep([widths for widths in probed.sessions if widths in probed.accounts])
+        for session in dict.fromkeys(name for own in probed.sessions.values() for name in own):
+            probed.add_instances(self.timer.instances(sessions[session]))
         probed.found = len(probed.sessions)
         return probed
+
+    def _members(self) -> dict[str, Widths]:
+        """Every version of the network that was ever timed, by key."""
+        members = self.database.members(self.timer.family, dict[str, int])
+        return {key: Widths(widths) for key, widths in members.items()}
 
     def _measure(self, block: Sequence[Widths], rounds: int, seed: int, probed: Probed) -> Pace:
         """Time a block beside the dense network for so many rounds at most, and keep what was found."""
         started = self.clock()
         timed = self.timer.time(block, _settings(rounds, seed), account=True)
         self.database.add(self.environment, timed.measurements)
+        self.database.add_members(self.timer.family, {self.timer.key(widths): widths for widths in block})
         probed.add(timed.session, timed.times)
         probed.add_accounts(timed.accounts)
         named = {self.timer.key(widths): probed.accounts[widths] for widths in timed.accounts}
@@ -169,6 +182,13 @@ class NetworkProbes:
             pace = self._measure(block, rounds, self.seed + len(sessions) + done, probed)
             done += len(block)
             self.progress("noisy networks again", done, done + len(doubts) - len(block))
+
+
+def _unknown(networks: Sequence[Widths], probed: Probed) -> list[Widths]:
+    """What is left to be timed: so many that as many are known as were asked for, the first of these always."""
+    unknown = [widths for widths in networks if widths not in probed.sessions]
+    first = unknown[: 1 if unknown and unknown[0] == networks[0] else 0]
+    return unknown[: max(len(first), len(networks) - probed.found)]
 
 
 def _settings(rounds: int, seed: int) -> TimingSettings:

@@ -76,7 +76,7 @@ def survey_layers(
     """Measure what the database of `probes` does not know of the dense network and its layers.
 
     `target` is what the probes were opened for. Once the dense network has been timed, `tell` is told how long it may
-    take, so many whole `networks` after the layers included.
+    take, so many whole `networks` after the layers included, less what is known of them.
 
     Raises:
         NothingToPruneError: no layer of the network gains anything from narrower groups; says why.
@@ -98,7 +98,7 @@ def survey_layers(
     plans = plan_stairs(graph)
     layer_seconds = layers.cost()
     limit = points_within(_STAIR_SECONDS, layer_seconds, len(plans))
-    tell(_expected(dense, len(plans) * limit, layer_seconds, networks))
+    tell(_expected(dense, len(plans) * limit, layer_seconds, max(1, networks - probes.known())))
     staircases = find_stairs(
         plans,
         layers,
@@ -151,7 +151,7 @@ def survey_networks(
 
 
 def _expected(dense: DenseTime, points: int, layer_seconds: float, networks: int) -> str:
-    """How long the profile may take, when the database knows nothing of it yet."""
+    """How long the profile may take, when the database knows none of the layers and all but so many networks."""
     layers = min(points * layer_seconds, 2 * _STAIR_SECONDS) + _layer_seconds(dense)
     minutes = (layers + _network_seconds(dense, networks, spent=layers)) / 60
     return f"dense {dense.interval.value / 1e6:.3f} ms; the profile takes up to {math.ceil(minutes)} min from here"

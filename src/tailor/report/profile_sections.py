@@ -37,7 +37,7 @@ def staircases(run: RunRecords) -> Section:
             blocks.append(Picture(svg=svg, caption=caption, folded=folded))
     edges = sum(len(widths) for widths in profile.candidates.values())
     lead = (
-        f"{len(profile.staircases)} staircases from {profile.layer_probes} lone-layer probes"
+        f"{len(profile.staircases)} staircases from {profile.layer_probes + profile.layer_probes_found} lone-layer probes"
         f"{f', {profile.layer_probes_found} of them known from before' if profile.layer_probes_found else ''}. "
         f"Steps above the resolution of {percent(profile.resolution, 2)} leave {edges} candidate widths in "
         f"{len(profile.candidates)} groups."

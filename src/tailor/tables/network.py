@@ -100,7 +100,7 @@ def profile_text(name: str, profile: Profile, columns: int) -> str:
             (
                 "probes",
                 f"{profile.layer_probes} of lone layers ({profile.layer_probes_found} known from before), "
-                f"{len(profile.networks)} whole networks, {seconds(profile.seconds)}",
+                f"{len(profile.networks)} whole networks ({profile.networks_found} known), {seconds(profile.seconds)}",
             ),
         ]
     )
