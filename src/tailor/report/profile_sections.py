@@ -36,8 +36,9 @@ def staircases(run: RunRecords) -> Section:
             folded = f"Staircases along the {words}" if blocks else None
             blocks.append(Picture(svg=svg, caption=caption, folded=folded))
     edges = sum(len(widths) for widths in profile.candidates.values())
+    probes = profile.layer_probes + profile.layer_probes_found
     lead = (
-        f"{len(profile.staircases)} staircases from {profile.layer_probes + profile.layer_probes_found} lone-layer probes"
+        f"{len(profile.staircases)} staircases from {probes} lone-layer probes"
         f"{f', {profile.layer_probes_found} of them known from before' if profile.layer_probes_found else ''}. "
         f"Steps above the resolution of {percent(profile.resolution, 2)} leave {edges} candidate widths in "
         f"{len(profile.candidates)} groups."
