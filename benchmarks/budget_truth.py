@@ -2,8 +2,8 @@
 
     python benchmarks/budget_truth.py            # goes on where it was stopped
 
-Networks have random weights and are scored on scikit-learn's digits: their accuracy means nothing here, their latency
-everything. A second, independent process judges each result anew; its verdict is the one that counts.
+Networks have random weights and are scored on a few of scikit-learn's digits: their accuracy means nothing here, their
+latency everything. A second, independent process judges each result anew; its verdict is the one that counts.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Run:
             example_inputs=example,
             target=self.target,
             budget=Budget.parse(self.budget),
-            data=load_data("digits"),
+            data=load_data("digits").limited(train=256, heldout=64),
             data_spec="digits",
             recipe=recipe_named("none"),
             residual="free",
