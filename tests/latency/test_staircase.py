@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tailor.errors import MeasurementError
@@ -128,6 +128,7 @@ def test_steps_below_the_claimable_one_are_merged() -> None:
     st.dictionaries(st.integers(1, 300), st.integers(1_000, 10_000_000), min_size=1, max_size=30),
     st.sampled_from([0.001, 0.01, 0.1]),
 )
+@example(costs={1: 1000, 2: 1053, 3: 3718996, 5: 3327671, 7: 1000, 8: 2934626}, resolution=0.001)  # was singular
 def test_any_points_give_ascending_treads_that_may_be_claimed(costs: dict[int, int], resolution: float) -> None:
     points = [Point(channels=c, ns=ns, noise=0.01) for c, ns in costs.items()]
     staircase = fit_staircase(points, resolution)

@@ -194,7 +194,9 @@ def _solve(
 ) -> tuple[FloatArray, FloatArray]:
     """Cost and coefficients with these terms alone; infinite where one that must be positive is negative."""
     index = np.array(terms)
-    small = gram[:, index[:, None], index] + np.eye(len(terms)) * 1e-9 * total[:, None, None]
+    small = gram[:, index[:, None], index]
+    ridge = 1e-9 * total + 1e-12 * np.trace(small, axis1=1, axis2=2)  # short stretches leave terms undetermined
+    small = small + np.eye(len(terms)) * ridge[:, None, None]
     solved = np.linalg.solve(small, rhs[:, index, None])[..., 0]
     squares = np.maximum(0.0, total - np.einsum("ni,ni->n", solved, rhs[:, index]))
     positive = _POSITIVE if _TAIL in terms else (*_POSITIVE, _REMAINDER)
