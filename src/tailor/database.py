@@ -132,8 +132,9 @@ class Database:
             version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
             for later in range(version + 1, DATABASE_VERSION + 1):
                 self._connection.execute(_ADDED[later])
-            self._connection.execute(f"PRAGMA user_version = {DATABASE_VERSION}")
-        return DATABASE_VERSION
+            version = max(version, DATABASE_VERSION)
+            self._connection.execute(f"PRAGMA user_version = {version}")
+        return version
 
     def _write_ahead(self) -> None:
         """Switch to write-ahead logging; another process that opens the file at this moment may hold it briefly."""

@@ -166,6 +166,20 @@ def test_versions_that_were_timed_for_another_profile_count_and_only_what_they_l
     assert {Widths(probe.widths) for probe in first.networks} <= {Widths(probe.widths) for probe in more.networks}
 
 
+def test_a_network_that_failed_for_one_profile_may_fail_for_the_next(
+    plant: Callable[[PlantedDevice], PlantedDevice], tmp_path: Path
+) -> None:
+    database = Database(tmp_path / "m.sqlite")
+    plant(PlantedAccountant())
+    bad = NetworkTimer(
+        model=MODEL, graph=GRAPH, example_inputs=X, batch_size=1, device=PlantedDevice()
+    ).key(Widths(run().networks[20].widths))
+    for _ in range(2):
+        plant(PlantedAccountant(fails=lambda subject: subject.key == bad))
+        found = run(database=database)
+        assert 39 <= len(found.networks) <= 41
+
+
 def test_every_session_of_a_noisy_network_is_remembered(
     plant: Callable[[PlantedDevice], PlantedDevice], tmp_path: Path
 ) -> None:

@@ -84,7 +84,7 @@ class NetworkProbes:
             more = int((first_pass - (self.clock() - started)) / pace.seconds(rounds))
             self.progress("networks", tried, min(tried + max(0, more), len(unknown)))
         failed = [widths for widths in unknown[:tried] if widths not in probed.sessions]
-        if networks[0] in failed or len(failed) > tried // 10:
+        if networks[0] in failed or len(failed) > (tried + probed.found) // 10:
             raise MeasurementError(f"{len(failed)} of {tried} narrowed networks could not be run", value=failed)
         probed.choose(error)
         if tried:
