@@ -20,7 +20,9 @@ def test_chosen_channels_are_read_from_the_groups_of_each_axis(run_folder: Path)
 
 
 def test_both_axes_are_drawn_and_the_second_is_folded(run_folder: Path) -> None:
-    blocks = staircases(read_run(run_folder)).blocks
+    section = staircases(read_run(run_folder))
+    assert "from 252 lone-layer probes, 40 of them known from before." in section.lead
+    blocks = section.blocks
     assert [isinstance(block, Picture) and block.folded for block in blocks] == [
         None,
         "Staircases along the input channels",

@@ -187,8 +187,7 @@ class NetworkProbes:
 def _unknown(networks: Sequence[Widths], probed: Probed) -> list[Widths]:
     """What is left to be timed: so many that as many are known as were asked for, the first of these always."""
     unknown = [widths for widths in networks if widths not in probed.sessions]
-    first = unknown[: 1 if unknown and unknown[0] == networks[0] else 0]
-    return unknown[: max(len(first), len(networks) - probed.found)]
+    return unknown[: max(networks[0] in unknown, len(networks) - probed.found)]
 
 
 def _settings(rounds: int, seed: int) -> TimingSettings:
