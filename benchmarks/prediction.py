@@ -69,6 +69,7 @@ PROBES, UNSEEN = 290, 32
 # Unseen networks in one session at most, and how many of the profile's it must have to be worth their time; a GPU holds
 # the working memory of all of them. They are no more than half of the profile's, which were slowed by a larger company.
 AT_ONCE, BESIDE = {"cpu": UNSEEN, "cuda": 8}, {"cpu": 24, "cuda": 8}
+FEWEST_SESSIONS = 2  # of each unseen network: fewer say nothing about how they scatter, or drift
 METHODS = ("tailor", "flops", "three sub-networks", "lone layers", "cout only")
 GOAL_MEAN, GOAL_WORST, GOAL_SECONDS = 0.025, 0.10, 600
 
@@ -169,6 +170,9 @@ def measure(case: Case) -> Raw:
     probes = replace(probes, timer=timer, clock=unseen.clock)
     surveyed = survey_networks(graph, probes, layers, settings=settings, networks=PROBES)
     found = conclude(graph, surveyed, probes, case.target, protocol=settings.name)
+    fewest = min(map(len, unseen.known[surveyed.probed.statistic].values()))
+    if fewest < FEWEST_SESSIONS:
+        raise SystemExit(f"{case.file.stem}: an unseen network ran {fewest} times; {FEWEST_SESSIONS} tell its noise")
     return Raw(
         graph=graph,
         survey=surveyed,
@@ -364,8 +368,9 @@ def tables() -> None:
         f"Kept in {len(kept)} of {len(run)} runs, on one machine at least in {len(set(kept))} of {len(set(run))} cases"
         + (f"; on none: {', '.join(nowhere)}" if nowhere else "")
         + (f"; not run yet: {', '.join(missing)}." if missing else "."),
-        f"{UNSEEN} unseen networks a case. Where a number of sessions stands, all were measured in each of these, with "
-        "fresh instances; drift is by how much the later half of them differs from the earlier one, on average. "
+        f"{UNSEEN} unseen networks a case. Where a number of sessions stands, each was measured in so many at most, "
+        "with fresh instances; drift is by how much the later half of its sessions differs from the earlier one, on "
+        "average. "
         "Sessions are those of the profile's own networks, in the same rounds, or (older) sessions between them, as "
         "the column beside says. Rows without a number are older still: unseen networks were timed in 4 to "
         "10 sessions in changing company after the profile (some before it), those of a quiet host counting most, and "
