@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailor.errors import MeasurementError
-from tailor.instances import Session, compare_instances, instances_latency
+from tailor.instances import Session, across_states, compare_instances, instances_latency
+from tailor.records import Interval
 from tailor.timing import ratio_interval
 
 TRUTH = 0.8
@@ -132,6 +133,23 @@ def test_instances_that_happen_to_agree_claim_no_more_than_their_rounds() -> Non
     assert found.spread == pytest.approx(0)
     assert found.ratio.high - found.ratio.low > 0.05
     assert found.first.high - found.first.low > 0.02e6
+
+
+def test_what_the_host_s_state_adds_to_sessions_widens_the_interval_enough_and_no_more() -> None:
+    """Sessions are off by a state of 4 % and by noise of 2 %, which the interval knows already."""
+    rng = random.Random(2)
+    for sessions in (1, 3):
+        half = 1.96 * 0.02 / math.sqrt(sessions)
+        hits = {0.0: 0, 0.04: 0}
+        for _ in range(1000):
+            off = sum(rng.gauss(0, 0.02) + rng.gauss(0, 0.04) for _ in range(sessions)) / sessions
+            plain = Interval(value=math.exp(off), low=math.exp(off - half), high=math.exp(off + half))
+            for noise in hits:
+                found = across_states(plain, noise, sessions)
+                assert found.value == pytest.approx(plain.value)
+                hits[noise] += found.low <= 1 <= found.high
+        assert 0.93 <= hits[0.04] / 1000 <= 0.97
+        assert hits[0.0] / 1000 < 0.7
 
 
 samples = st.integers(1000, 10**9)

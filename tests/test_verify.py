@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from shared_host import on_a_shared_host
 from tailor.channels import build, trace
 from tailor.errors import MeasurementError
 from tailor.persist import save
+from tailor.pipeline.aim import margin
 from tailor.protocols import Subject
 from tailor.records import (
     Budget,
@@ -160,6 +162,43 @@ def test_instances_that_differ_leave_the_budget_undecided_though_every_round_agr
     assert any("noisy host" in warning for warning in verdict.warnings)
     once = judged(monkeypatch, tmp_path, PlantedDevice(spread=0.0), instances=1)  # the paper's protocol: rounds only
     assert (once.outcome, once.instances) == (Outcome.PASS, 1)
+
+
+class Stateful(PlantedDevice):
+    """A host whose state in a session moves all that pruned networks take in it, each session anew."""
+
+    def __init__(self, seed: int, slower: float, host_noise: float) -> None:
+        super().__init__(spread=0.0005)
+        self.states, self.slower, self.host_noise = random.Random(seed), slower, host_noise
+
+    def measure(self, subjects: Sequence[Subject], settings: TimingSettings) -> list[Measurement]:
+        factor = self.slower * math.exp(self.states.gauss(0, self.host_noise))
+        return [
+            replace(found, samples_ns=tuple(round(ns * factor) for ns in found.samples_ns))
+            if "pruned" in found.subject
+            else found
+            for found in super().measure(subjects, settings)
+        ]
+
+
+def test_what_stays_the_margin_below_the_budget_is_found_to_keep_it_in_every_state_but_the_worst(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    state = 0.03
+    aim = 1 - margin(0.0, state)
+    asked = replace(job(tmp_path, budget="60%"), instances=3)
+
+    def outcomes(share: float, *, known: bool) -> Counter[Outcome]:
+        found: Counter[Outcome] = Counter()
+        for seed in range(60):
+            device = Stateful(seed, slower=share * 0.6 / 0.58, host_noise=state)
+            monkeypatch.setattr("tailor.verify.open_device", lambda target, device=device: device)
+            found[judge(replace(asked, host_noise=state if known else 0.0)).outcome] += 1
+        return found
+
+    assert outcomes(aim, known=True)[Outcome.PASS] >= 54  # 19 of 20 expected
+    assert outcomes(1.02, known=False)[Outcome.PASS] >= 6  # over the budget, and found to keep it in a good state
+    assert outcomes(1.02, known=True)[Outcome.PASS] <= 2
 
 
 @pytest.mark.parametrize(("budget", "paired"), [("60%", True), ("1ms", False)])

@@ -12,6 +12,9 @@ with m and n instances and (m - 1) + (n - 1) degrees of freedom in each session:
 equal variance, blocked by session. Other statistics take another share of the samples, or their median, for x. Noise
 of the rounds is part of s; the paired interval of the rounds is a floor, so that three instances which happen to agree
 claim nothing that the rounds do not support.
+
+A shared host is in one state for minutes, which moves all ratios of a session and no round of it shows: `across_states`
+widens an interval by what another time would find.
 """
 
 from __future__ import annotations
@@ -29,9 +32,10 @@ from tailor.errors import MeasurementError
 from tailor.records import Interval
 from tailor.timing import SHARES, aa_resolution, mean_interval, median_interval, quickest_interval, quickest_values
 
-__all__ = ["InstanceComparison", "Instances", "Session", "compare_instances", "instances_latency"]
+__all__ = ["InstanceComparison", "Instances", "Session", "across_states", "compare_instances", "instances_latency"]
 
 Instances: TypeAlias = Sequence[Sequence[int]]  # samples in ns of each instance, shape [instances, rounds]
+_NORMAL = 1.96  # standard errors in half a 95 % interval
 Session: TypeAlias = tuple[Instances, Instances]  # both networks' instances, timed in the same shuffled rounds
 
 
@@ -113,6 +117,18 @@ def compare_instances(
         spread=spread,
         resolution=_resolution([group for session in sessions for group in session], statistic),
     )
+
+
+def across_states(interval: Interval, host_noise: float, sessions: int) -> Interval:
+    """The interval from so many sessions with what the host's state added to each of them, the value as it was.
+
+    `host_noise` is the standard deviation of log ratios between sessions; both errors are independent, so that squares
+    of half widths add up, in logarithms.
+    """
+    state = _NORMAL * host_noise / math.sqrt(sessions)
+    value = math.log(interval.value)
+    above, below = (math.hypot(end - value, state) for end in (math.log(interval.high), math.log(interval.low)))
+    return _exponential(value, above, below) if host_noise else interval
 
 
 def instances_latency(instances: Instances, *, statistic: str = "quiet") -> tuple[Interval, float]:

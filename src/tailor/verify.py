@@ -20,7 +20,7 @@ from tailor.engines import open_device
 from tailor.engines.host import available_cores
 from tailor.engines.subjects import network_subject
 from tailor.errors import MeasurementError
-from tailor.instances import InstanceComparison, Session, compare_instances
+from tailor.instances import InstanceComparison, Session, across_states, compare_instances
 from tailor.measuring import instances_of, samples_of
 from tailor.persist import restore
 from tailor.records import Budget, Conditions, Interval, Outcome, TimingSettings, Verdict
@@ -42,7 +42,8 @@ class VerifyJob:
     """Everything the fresh process needs: the dense network as an object, the pruned one as a folder to load.
 
     `expected` are the pruned network's outputs on the example inputs, as the run saw them; `instances` fresh copies
-    of each network are timed, since copies differ by where their memory lies.
+    of each network are timed, since copies differ by where their memory lies. `host_noise` is what the host's state
+    adds to the ratios of a session (relative standard deviation, as the profile saw it); the intervals hold it.
     """
 
     dense: nn.Module
@@ -54,6 +55,7 @@ class VerifyJob:
     settings: TimingSettings
     instances: int
     data: Data | None
+    host_noise: float = 0.0
 
 
 def outputs_on(model: nn.Module, example_inputs: Any) -> list[Tensor]:
@@ -106,13 +108,13 @@ def judge(job: VerifyJob) -> Verdict:
         session, conditions = _measure(job, pruned, number)
         sessions.append(session)
         warnings |= dict.fromkeys(conditions.noisy() if conditions is not None else ())
-        found = _compared(sessions, job.settings)
+        found = _compared(sessions, job.settings, job.host_noise)
         outcome, reason = decide(job.budget, found.ratio, found.second, found.first)
         if outcome is not Outcome.UNDECIDED:
             break
     if not equivalent:
         outcome, reason = Outcome.FAIL, "the saved network's outputs are not those that the run recorded"
-    typical = _compared(sessions, replace(job.settings, statistic="median"))
+    typical = _compared(sessions, replace(job.settings, statistic="median"), job.host_noise)
     if outcome is Outcome.PASS and job.settings.statistic == "quiet" and _exceeds(job.budget, typical):
         _, told = decide(job.budget, typical.ratio, typical.second, typical.first)
         warnings[f"other work disturbs this host, and typical rounds exceed the budget: their median is {told}"] = None
@@ -135,6 +137,7 @@ def judge(job: VerifyJob) -> Verdict:
         environment=open_device(job.target).environment(),
         warnings=tuple(warnings),
         statistic=job.settings.statistic,
+        host_noise=job.host_noise,
     )
 
 
@@ -176,8 +179,15 @@ def _measure(job: VerifyJob, pruned: nn.Module, number: int) -> tuple[Session, C
     return (own, dense), timed["the dense network"][0].conditions
 
 
-def _compared(sessions: Sequence[Session], settings: TimingSettings) -> InstanceComparison:
-    """What the instances say; a protocol that times one network many times has only its rounds to go by."""
+def _compared(sessions: Sequence[Session], settings: TimingSettings, host_noise: float) -> InstanceComparison:
+    """What the instances say, and the host's state adds to it."""
+    found = _by_instances(sessions, settings)
+    ratio, first = (across_states(interval, host_noise, len(sessions)) for interval in (found.ratio, found.first))
+    return replace(found, ratio=ratio, first=first)
+
+
+def _by_instances(sessions: Sequence[Session], settings: TimingSettings) -> InstanceComparison:
+    """A protocol that times one network many times has only its rounds to go by."""
     if all(len(group) > 1 for session in sessions for group in session):
         return compare_instances(sessions, statistic=settings.statistic)
     own, dense = ([ns for session in sessions for ns in session[side][0]] for side in (0, 1))

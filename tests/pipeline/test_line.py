@@ -29,8 +29,8 @@ from tailor.latency.anchored import AnchoredLatency
 from tailor.latency.profile import Profile
 from tailor.methods import METHODS, candidate_widths
 from tailor.pipeline import PruneRequest, PruneResult, prune
+from tailor.pipeline.aim import margin
 from tailor.pipeline.reach import within_reach
-from tailor.pipeline.searching import LARGEST_MARGIN
 from tailor.records import NEAR, Anchor, Budget, Outcome, RunConfig, SearchSummary, Verdict, WidthsRecord
 from tailor.search import SearchSpace
 from tailor.serialize import read_record
@@ -85,7 +85,7 @@ def feasible_structures(finished: PruneResult) -> int:
     profiled = profile_of(finished)
     latency = AnchoredLatency(profiled.latency, read_record(finished.out / "anchor.json", Anchor).factor)
     candidates = candidate_widths(tailor.trace(make(), X), profiled.candidates, METHODS["lacp"])
-    aim = round(0.75 * profiled.dense_ns * (1 - min(profiled.resolution, LARGEST_MARGIN)))
+    aim = round(0.75 * profiled.dense_ns * (1 - margin(profiled.resolution, profiled.host_noise)))
     space = SearchSpace(candidates, latency, within_reach(aim, latency, candidates))
     structures = (Widths(zip(candidates, each, strict=True)) for each in itertools.product(*candidates.values()))
     return sum(map(space.feasible, structures))

@@ -8,14 +8,15 @@ from pathlib import Path
 from planted_machine import line_of
 
 from tailor.latency.profile import Profile
-from tailor.pipeline.profiled import timed_alike
+from tailor.pipeline.profiled import as_profiled
 from tailor.timing import settings_named
 
 
 def test_candidates_and_verdicts_are_timed_by_what_repeated_in_the_profile(tmp_path: Path, profiled: Profile) -> None:
     line = line_of(tmp_path / "run", "uniform")
     usual = replace(profiled, statistic="usual")
-    assert timed_alike(line, profiled) is line
-    assert timed_alike(line, usual).settings == replace(line.settings, statistic="usual")
+    assert as_profiled(line, profiled).settings is line.settings
+    assert as_profiled(line, replace(profiled, host_noise=0.03)).host_noise == 0.03
+    assert as_profiled(line, usual).settings == replace(line.settings, statistic="usual")
     paper = replace(line, settings=settings_named("lacp"))
-    assert timed_alike(paper, usual) is paper  # the protocol prescribes the mean
+    assert as_profiled(paper, usual).settings is paper.settings  # the protocol prescribes the mean

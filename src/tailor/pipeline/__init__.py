@@ -5,7 +5,7 @@ from __future__ import annotations
 from tailor.console import Reporter
 from tailor.pipeline.begin import begin
 from tailor.pipeline.finishing import reductions_of, refined, verified
-from tailor.pipeline.profiled import profiled_on, timed_alike
+from tailor.pipeline.profiled import as_profiled, profiled_on
 from tailor.pipeline.reach import check_reach
 from tailor.pipeline.request import PruneRequest, PruneResult
 from tailor.pipeline.searching import searched
@@ -23,7 +23,7 @@ def prune(request: PruneRequest, *, console: Reporter) -> PruneResult:
     line = begin(request, console)
     check_reach(line)
     profiled = profiled_on(line)
-    line, keep = searched(timed_alike(line, profiled), profiled)
+    line, keep = searched(as_profiled(line, profiled), profiled)
     small, stages = refined(line, keep)
     verdict = verified(line, small)
     reductions = reductions_of(line, keep, stages, verdict)

@@ -104,6 +104,7 @@ def judge(line: Line, small: nn.Module, folder: Path, *, data: Data | None) -> V
         settings=line.settings,
         instances=1 if one_instance else 3,
         data=None if data is None else data.limited(train=1, heldout=1),
+        host_noise=line.host_noise,
     )
     return verify(job)
 

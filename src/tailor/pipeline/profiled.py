@@ -12,7 +12,7 @@ from tailor.pipeline.request import Line
 from tailor.profiling import profile
 from tailor.timing import SHARES
 
-__all__ = ["profiled_on", "timed_alike"]
+__all__ = ["as_profiled", "profiled_on"]
 
 
 def profiled_on(line: Line) -> Profile:
@@ -50,9 +50,12 @@ def profiled_on(line: Line) -> Profile:
     return profiled
 
 
-def timed_alike(line: Line, profiled: Profile) -> Line:
-    """The line with candidates and verdicts timed by what repeated in the profile; a protocol's own statistic stays."""
-    settings = line.settings
+def as_profiled(line: Line, profiled: Profile) -> Line:
+    """The line that knows the host's noise, its candidates and verdicts timed by what repeated in the profile.
+
+    A protocol's own statistic stays.
+    """
+    line, settings = replace(line, host_noise=profiled.host_noise), line.settings
     if settings.statistic not in SHARES or settings.statistic == profiled.statistic:
         return line
     line.console.say(

@@ -86,7 +86,10 @@ class PruneResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Line:
-    """What every stage of one run shares; `source` is the dense network whose weights the cut one inherits."""
+    """What every stage of one run shares; `source` is the dense network whose weights the cut one inherits.
+
+    `host_noise` is the profile's: what the host's state adds to the ratios of a session.
+    """
 
     request: PruneRequest
     console: Reporter
@@ -97,6 +100,7 @@ class Line:
     folder: RunFolder
     importance: Importance
     source: nn.Module
+    host_noise: float = 0.0
 
     @property
     def screening(self) -> TimingSettings:

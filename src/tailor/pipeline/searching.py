@@ -12,6 +12,7 @@ from tailor.latency.anchored import AnchoredLatency
 from tailor.latency.profile import Profile
 from tailor.methods import candidate_widths, strategy_of
 from tailor.pipeline.again import TRIALS, after_refusal, before, with_room_left
+from tailor.pipeline.aim import aim_below
 from tailor.pipeline.anchoring import anchored, ground_of
 from tailor.pipeline.confirming import Confirmed, confirmed
 from tailor.pipeline.gradual import pruned_while_training
@@ -27,8 +28,6 @@ from tailor.spec import KeepPlan, Widths
 from tailor.training import AccuracyEvaluator, training_device
 
 __all__ = ["search_widths", "searched"]
-
-LARGEST_MARGIN = 0.02  # what two copies of one network may differ by is kept away from the limit, up to this
 
 
 def searched(line: Line, profiled: Profile) -> tuple[Line, KeepPlan]:
@@ -49,7 +48,7 @@ def searched(line: Line, profiled: Profile) -> tuple[Line, KeepPlan]:
         return line, stored
     timer = _timer(line, dense_ns)
     check_reachable(line, timer, candidates, dense_ns, limit)
-    aim = round(limit * (1 - min(profiled.resolution, LARGEST_MARGIN)))
+    aim = aim_below(limit, line, profiled)
     task = SearchTask(line=line, profiled=profiled, timer=timer, candidates=candidates, limit_ns=aim)
     latency = anchored(task)
     line, candidates = pruned_while_training(line, latency, candidates, within_reach(aim, latency, candidates))

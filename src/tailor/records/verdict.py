@@ -56,7 +56,8 @@ class Reductions:
 class Verdict:
     """What a fresh process found: PASS, FAIL or UNDECIDED, with the numbers and the reason.
 
-    `ratio` is pruned over dense latency, its interval includes how fresh copies differ; `limit_ns` is the budget in
+    `ratio` is pruned over dense latency, its interval includes how fresh copies differ and, as that of `pruned`, what
+    the host's state adds to a session (`host_noise`, a relative standard deviation); `limit_ns` is the budget in
     that process; `instances` counts the fresh copies of each network that were timed. `equivalent` says that the saved
     network gave the outputs that the run recorded; `accuracy` is top-1 of the saved network (0 to 1), None without
     data; `statistic` is the one that the settings asked for, None in records that an earlier version wrote.
@@ -78,6 +79,7 @@ class Verdict:
     environment: Environment
     warnings: tuple[str, ...] = field(default=())
     statistic: str | None = None
+    host_noise: float = 0.0
 
     @property
     def budget_taken(self) -> float:

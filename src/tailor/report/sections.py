@@ -44,11 +44,19 @@ def verification(run: RunRecords) -> Section:
         ("A/A resolution", f"{percent(verdict.resolution, 2)}: two copies of one network differ by this much"),
         ("fresh instances", f"{verdict.instances} of each network, timed in interleaved rounds"),
         *_counted(verdict),
+        *_state(verdict),
         ("saved = recorded", "yes, the saved network gives the outputs recorded" if verdict.equivalent else "NO"),
         ("target", str(verdict.target)),
     ]
     lead = "Measured again from the saved file, in a fresh process, dense and pruned side by side."
     return Section(title=title, lead=lead, blocks=(Facts(rows=tuple(rows)),))
+
+
+def _state(verdict: Verdict) -> list[tuple[str, str]]:
+    if not verdict.host_noise:
+        return []
+    told = f"moves a session's ratios by {percent(verdict.host_noise)}, as the profile saw it; the intervals hold it"
+    return [("host's state", told)]
 
 
 def _counted(verdict: Verdict) -> list[tuple[str, str]]:
