@@ -73,9 +73,11 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Callable[[PlantedDevice], PlantedD
     return planted
 
 
-def run(networks: int = 40, database: Database | None = None, seed: int = 0) -> Profile:
+def run(
+    networks: int = 40, database: Database | None = None, seed: int = 0, tell: Callable[[str], None] | None = None
+) -> Profile:
     return profile(
-        MODEL, GRAPH, X, Target(), database=database or Database.memory(), networks=networks, seed=seed
+        MODEL, GRAPH, X, Target(), database=database or Database.memory(), networks=networks, seed=seed, tell=tell
     )
 
 
@@ -131,10 +133,13 @@ def test_what_the_database_knows_is_not_measured_again(
     plant: Callable[[PlantedDevice], PlantedDevice], tmp_path: Path
 ) -> None:
     database = Database(tmp_path / "m.sqlite")
+    told: list[str] = []
     plant(PlantedDevice())
-    first = run(database=database)
+    first = run(database=database, tell=told.append)
     device = plant(PlantedDevice(drift=0.02))
-    second = run(database=database)
+    second = run(database=database, tell=told.append)
+    before, after = (int(words.split("up to ")[1].split()[0]) for words in told)
+    assert before > after == 1
     assert (first.layer_probes_found, second.layer_probes) == (0, 0)
     assert second.layer_probes_found >= first.layer_probes * 0.8
     lone = [key for keys in device.sessions for key in keys if key.startswith("layer")]

@@ -76,6 +76,11 @@ class LayerTimer:
             done += len(block)
             self.progress("layers", done, len(unknown))
 
+    def known(self, shapes: Sequence[LayerShape]) -> float:
+        """The share (0 to 1) of these layers that the database knows from this environment; of none, all."""
+        keys = [*dict.fromkeys(layer_key(shape) for shape in shapes)]
+        return len(self.database.find(self.environment.key, keys)) / len(keys) if keys else 1.0
+
     def cost(self) -> float:
         """Seconds that one lone layer takes to be made ready and run a few times: the yardstick, timed now.
 

@@ -15,7 +15,7 @@ from tailor.profiling.layers import LayerTimer
 from tailor.profiling.reasons import reasons
 from tailor.spec import Axis, ChannelGraph, Layer, LayerShape
 
-__all__ = ["StairPlan", "find_stairs", "lone_layers", "plan_stairs", "points_within", "stairs_by_layer"]
+__all__ = ["StairPlan", "coarse_grids", "find_stairs", "lone_layers", "plan_stairs", "points_within", "stairs_by_layer"]
 
 _STEPS = 8  # one coarse grid and at most so many less one refinements
 _REFINED = 0.5  # share of the seconds that refinements have together; most stairs need one or two
@@ -68,6 +68,11 @@ def plan_stairs(graph: ChannelGraph) -> tuple[StairPlan, ...]:
     return tuple(plans.values())
 
 
+def coarse_grids(plans: Sequence[StairPlan], resolution: float, limit: int) -> list[LayerShape]:
+    """The layers that are measured of every staircase before any is refined, each with at most `limit` points."""
+    return [plan.at(count) for plan in plans for count in _counts(plan, (), resolution, limit)]
+
+
 def find_stairs(
     plans: Sequence[StairPlan],
     timer: LayerTimer,
@@ -84,7 +89,7 @@ def find_stairs(
     `ns_per_mac` is the guess that the number of rounds is planned with; `dense_shapes` are timed along. A staircase
     whose dense point cannot be run is left out.
     """
-    wanted = [*dense_shapes, *(plan.at(count) for plan in plans for count in _counts(plan, (), resolution, limit))]
+    wanted = [*dense_shapes, *coarse_grids(plans, resolution, limit)]
     for step in range(_STEPS):
         share = 1 - _REFINED if step == 0 else _REFINED / 3
         timer.learn(wanted, seconds=seconds * share, ns_per_mac=ns_per_mac)

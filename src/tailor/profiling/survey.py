@@ -16,7 +16,7 @@ from tailor.profiling.layers import LayerTimer
 from tailor.profiling.pace import USUAL_ROUNDS, Pace
 from tailor.profiling.probed import Probed
 from tailor.profiling.probes import NetworkProbes
-from tailor.profiling.stairs import find_stairs, lone_layers, plan_stairs, points_within, stairs_by_layer
+from tailor.profiling.stairs import coarse_grids, find_stairs, lone_layers, plan_stairs, points_within, stairs_by_layer
 from tailor.records import TimingSettings
 from tailor.spec import ChannelGraph, Target
 from tailor.timing import SHARES, settings_named
@@ -76,7 +76,8 @@ def survey_layers(
     """Measure what the database of `probes` does not know of the dense network and its layers.
 
     `target` is what the probes were opened for. Once the dense network has been timed, `tell` is told how long it may
-    take, so many whole `networks` after the layers included, less what is known of them.
+    take, so many whole `networks` after the layers included, less what is known of both (of the layers as far as their
+    first grids tell).
 
     Raises:
         NothingToPruneError: no layer of the network gains anything from narrower groups; says why.
@@ -98,7 +99,9 @@ def survey_layers(
     plans = plan_stairs(graph)
     layer_seconds = layers.cost()
     limit = points_within(_STAIR_SECONDS, layer_seconds, len(plans))
-    tell(_expected(dense, len(plans) * limit, layer_seconds, max(1, networks - probes.known())))
+    unknown = 1 - layers.known(coarse_grids(plans, dense.resolution, limit))
+    preparing = min(len(plans) * limit * layer_seconds, 2 * _STAIR_SECONDS)
+    tell(_expected(dense, (preparing + _layer_seconds(dense)) * unknown, max(1, networks - probes.known())))
     staircases = find_stairs(
         plans,
         layers,
@@ -150,9 +153,8 @@ def survey_networks(
     )
 
 
-def _expected(dense: DenseTime, points: int, layer_seconds: float, networks: int) -> str:
-    """How long the profile may take, when the database knows none of the layers and all but so many networks."""
-    layers = min(points * layer_seconds, 2 * _STAIR_SECONDS) + _layer_seconds(dense)
+def _expected(dense: DenseTime, layers: float, networks: int) -> str:
+    """How long the profile may take, where lone layers take so many seconds and so many networks are not known."""
     minutes = (layers + _network_seconds(dense, networks, spent=layers)) / 60
     return f"dense {dense.interval.value / 1e6:.3f} ms; the profile takes up to {math.ceil(minutes)} min from here"
 
