@@ -35,8 +35,10 @@ from tailor.timing import SHARES, aa_resolution, mean_interval, median_interval,
 __all__ = ["InstanceComparison", "Instances", "Session", "across_states", "compare_instances", "instances_latency"]
 
 Instances: TypeAlias = Sequence[Sequence[int]]  # samples in ns of each instance, shape [instances, rounds]
-_NORMAL = 1.96  # standard errors in half a 95 % interval
 Session: TypeAlias = tuple[Instances, Instances]  # both networks' instances, timed in the same shuffled rounds
+_Rows: TypeAlias = Sequence[Sequence[float]]  # one value of each instance and round, shape [instances, rounds]
+
+_NORMAL = 1.96  # standard errors in half a 95 % interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,14 +104,16 @@ def compare_instances(
     if not sessions:
         raise MeasurementError("no session to compare instances in", value=0)
     how = _STATISTICS[statistic]
-    levels = [_levels(session, how) for session in sessions]
-    known = [_group_levels(rows, rows, how.centre) for rows in (_rows(group, how) for group in peers)]
+    rows = [(_rows(first, how), _rows(second, how)) for first, second in sessions]
+    levels = [_levels(both, how) for both in rows]
+    known = [_group_levels(own, own, how.centre) for own in (_rows(group, how) for group in peers)]
     spread, freedom = _pooled([*(group for session in levels for group in session), *known])
     log_ratio = statistics.fmean(statistics.fmean(a) - statistics.fmean(b) for a, b in levels)
     error = spread * math.sqrt(sum(1 / len(a) + 1 / len(b) for a, b in levels)) / len(levels)
     half = float(stdtrit(freedom, 0.975)) * error
-    rounds = how.interval([value for session in sessions for value in _paired(session, how)])
-    first, second = ([session[side] for session in sessions] for side in (0, 1))
+    rounds = how.interval([value for both in rows for value in _paired(both)])
+    timed = zip(sessions, rows, strict=True)
+    first, second = zip(*(zip(session, both, strict=True) for session, both in timed), strict=True)
     return InstanceComparison(
         ratio=_exponential(log_ratio, max(half, rounds.high - log_ratio, 0), max(half, log_ratio - rounds.low, 0)),
         first=_latency(first, how, spread, freedom),
@@ -141,7 +145,7 @@ def instances_latency(instances: Instances, *, statistic: str = "quiet") -> tupl
     how = _STATISTICS[statistic]
     rows = _rows(instances, how)
     spread, freedom = _pooled([_group_levels(rows, rows, how.centre)])
-    return _latency([instances], how, spread, freedom), _resolution([instances], statistic)
+    return _latency([(instances, rows)], how, spread, freedom), _resolution([instances], statistic)
 
 
 def _require_pairs(session: Session) -> None:
@@ -154,20 +158,19 @@ def _require_pairs(session: Session) -> None:
         raise MeasurementError(message, value=fewest)
 
 
-def _rows(group: Instances, how: _Statistic) -> list[Sequence[float]]:
-    """For every instance, one value a round: shape [instances, rounds]."""
+def _rows(group: Instances, how: _Statistic) -> _Rows:
+    """For every instance, one value a round."""
     return [how.values([math.log(ns) for ns in samples]) for samples in group]
 
 
-def _levels(session: Session, how: _Statistic) -> tuple[list[float], list[float]]:
-    first, second = (_rows(group, how) for group in session)
+def _levels(both: tuple[_Rows, _Rows], how: _Statistic) -> tuple[list[float], list[float]]:
+    """Each instance's level in a session, of the first network and of the second."""
+    first, second = both
     everything = [*first, *second]
     return _group_levels(first, everything, how.centre), _group_levels(second, everything, how.centre)
 
 
-def _group_levels(
-    group: Sequence[Sequence[float]], everything: Sequence[Sequence[float]], centre: Callable[[Sequence[float]], float]
-) -> list[float]:
+def _group_levels(group: _Rows, everything: _Rows, centre: Callable[[Sequence[float]], float]) -> list[float]:
     """Each instance's level about the centre of its rounds."""
     middles = [statistics.fmean(row) for row in zip(*everything, strict=True)]
     return [centre([value - middle for value, middle in zip(row, middles, strict=True)]) for row in group]
@@ -180,23 +183,25 @@ def _pooled(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
     return math.sqrt(squares / freedom), freedom
 
 
-def _paired(session: Session, how: _Statistic) -> list[float]:
+def _paired(both: tuple[_Rows, _Rows]) -> list[float]:
     """Per round, the difference of the networks' mean values over their instances."""
-    first, second = (_mean_row(_rows(group, how)) for group in session)
+    first, second = map(_mean_row, both)
     return [a - b for a, b in zip(first, second, strict=True)]
 
 
-def _mean_row(rows: Sequence[Sequence[float]]) -> list[float]:
+def _mean_row(rows: _Rows) -> list[float]:
     return [statistics.fmean(row) for row in zip(*rows, strict=True)]
 
 
-def _latency(sessions: Sequence[Instances], how: _Statistic, spread: float, freedom: int) -> Interval:
+def _latency(
+    sessions: Sequence[tuple[Instances, _Rows]], how: _Statistic, spread: float, freedom: int
+) -> Interval:
     """Geometric mean over instances of their latency; the interval is that of instances, never below the rounds'."""
-    logs = [[math.log(how.summary(samples)) for samples in instances] for instances in sessions]
+    logs = [[math.log(how.summary(samples)) for samples in instances] for instances, _ in sessions]
     value = statistics.fmean(statistics.fmean(group) for group in logs)
     error = spread * math.sqrt(sum(1 / len(group) for group in logs)) / len(logs)
     half = float(stdtrit(freedom, 0.975)) * error
-    rounds = how.interval([value for group in sessions for value in _mean_row(_rows(group, how))])
+    rounds = how.interval([value for _, rows in sessions for value in _mean_row(rows)])
     return _exponential(value, max(half, rounds.high - value), max(half, value - rounds.low))
 
 
