@@ -228,7 +228,7 @@ def test_inspect_tells_members_shares_and_on_an_engine_latency(run: Runner) -> N
     assert sum(summary.latency.shares.values()) == pytest.approx(1, abs=0.01)
     assert summary.latency.narrowest.low <= summary.latency.narrowest.value <= summary.latency.narrowest.high
     text = run(*words).out
-    assert "every group at its smallest width" in text
+    assert "the fastest of the narrowest networks" in text
     assert "0 -> 1, 3" in text
     assert decode(run("inspect", "nets.py:make", "--json").out.encode(), GraphSummary).latency is None
 

@@ -170,6 +170,8 @@ def test_smallest_and_allows_agree():
     ):
         allowed = [width for width in range(group.width + 3) if group.allows(width)]
         assert allowed[0] == group.smallest
+        for least in range(group.width + 3):
+            assert group.at_least(least) == next((width for width in allowed if width >= least), group.width)
         assert allowed[-1] == group.width
     assert [w for w in range(10) if ChannelGroup(name="g", width=7, quantum=4).allows(w)] == [4, 7]
 

@@ -174,7 +174,7 @@ def test_what_needs_data_is_refused_without(tmp_path: Path, changes: dict[str, o
 
 
 def test_an_unreachable_share_is_told_before_the_profile(tmp_path: Path) -> None:
-    with pytest.raises(BudgetUnreachableError, match=r"budget 1% .*even the narrowest network") as caught:
+    with pytest.raises(BudgetUnreachableError, match=r"budget 1% .*even the narrowest networks") as caught:
         prune(request(tmp_path / "run", budget=Budget.parse("1%")), console=SilentReporter())
     assert caught.value.exit_code == 3
     assert 0.01 < caught.value.value < 1  # the measured share of the narrowest network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from tailor.methods import method_named, narrowest_widths
 from tailor.pipeline import reach
 from tailor.records import Budget, Interval
 from tailor.run_folder import RunFolder
-from tailor.spec import Target
+from tailor.spec import Target, Widths
 from tiny_net import make
 
 X = torch.zeros(1, 3, 32, 32)
@@ -30,6 +31,9 @@ class Said:
         self.warned: list[str] = []
 
     def stage(self, title: str) -> None:
+        """Not of interest."""
+
+    def say(self, line: str) -> None:
         """Not of interest."""
 
     def warn(self, line: str) -> None:
@@ -76,7 +80,7 @@ def test_a_share_below_the_narrowest_network_ends_the_run(monkeypatch: pytest.Mo
         return flat(0.95)
 
     monkeypatch.setattr(reach, "diagnose", planted)
-    with pytest.raises(BudgetUnreachableError, match=r"budget 60% cannot be reached with lacp.*takes 95%"):
+    with pytest.raises(BudgetUnreachableError, match=r"budget 60% cannot be reached with lacp.*take 95%"):
         reach.check_reach(line("60%", tmp_path))
     assert asked["above"] == 0.6
 
@@ -85,6 +89,30 @@ def test_a_network_that_gains_is_really_timed_and_nothing_is_said(tmp_path: Path
     started = line("80%", tmp_path)
     reach.check_reach(started)
     assert started.console.warned == []
+
+
+class OneIsSlow:
+    """Networks with a group of one channel take as long as the dense one, all others a third of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[Widths] = []
+
+    def ratios(self, structures: Sequence[Widths]) -> list[Interval]:
+        self.asked += structures
+        values = [0.9 if 1 in widths.values() else 0.3 for widths in structures]
+        return [Interval(value=value, low=value - 0.01, high=value + 0.01) for value in values]
+
+
+@pytest.mark.parametrize(("budget", "asked"), [(950, 1), (500, 3)])
+def test_candidates_of_one_channel_that_are_slow_do_not_end_a_run(tmp_path: Path, budget: int, asked: int) -> None:
+    started, timer = line("50%", tmp_path), OneIsSlow()
+    candidates = {"a": (1, 4, 16), "b": (0, 1, 8), "c": (6,)}
+    reach.check_reachable(started, timer, candidates, 1000, budget)  # type: ignore[arg-type]
+    assert timer.asked == [
+        Widths({"a": 1, "b": 0, "c": 6}), Widths({"a": 4, "b": 0, "c": 6}), Widths({"a": 16, "b": 0, "c": 6})
+    ][:asked]
+    with pytest.raises(BudgetUnreachableError, match=r"30\.0% of dense"):
+        reach.check_reachable(started, timer, candidates, 1000, 200)  # type: ignore[arg-type]
 
 
 def test_work_that_depends_on_findings_is_told_of_the_network_and_its_narrowest(

@@ -1,6 +1,6 @@
 """Tells before a search when narrower layers cannot make a network fast here: the measured reason, and what could.
 
-A network is flat on a target when even its narrowest version takes nearly as long as the dense one. Why is read from
+A network is flat on a target when even its narrowest versions take nearly as long as the dense one. Why is read from
 three measurements: what share of a call the nodes themselves take (the rest is launching them), what share of that
 belongs to layers that may be narrowed, and how the latency grows when the batch is doubled (it does not where the
 processor waits for work).
@@ -8,13 +8,14 @@ processor waits for work).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tailor.engines.subjects import batched
 from tailor.errors import MeasurementError
 from tailor.instances import compare_instances
+from tailor.measuring.narrow import fastest
 from tailor.measuring.networks import instances_of
 from tailor.protocols import Subject
 from tailor.records import Interval, NodeTime, TimingSettings
@@ -36,10 +37,10 @@ _NODE_CALLS = 20
 class Diagnosis:
     """Why narrower layers gain little on this target, as measured, and what would help.
 
-    `narrowest` is the narrowest network's latency over the dense one's; `busy` the sum of the nodes' times over the
-    call's, `prunable` the share of the nodes' time in layers that may be narrowed, both None where the engine does not
-    tell; `doubled` the latency at twice the batch over that at this batch, None where that did not run. `sentences` are
-    for the user, the reason first.
+    `narrowest` is the latency of the fastest narrow network over the dense one's; `busy` the sum of the nodes' times
+    over the call's, `prunable` the share of the nodes' time in layers that may be narrowed, both None where the engine
+    does not tell; `doubled` the latency at twice the batch over that at this batch, None where that did not run.
+    `sentences` are for the user, the reason first.
     """
 
     target: Target
@@ -54,25 +55,26 @@ class Diagnosis:
 def diagnose(
     device: Bench,
     dense: Subject,
-    narrowest: Subject,
+    narrow: Mapping[str, Subject],
     *,
     prunable: Collection[str],
     settings: TimingSettings,
     above: float = FLAT,
 ) -> Diagnosis | None:
-    """Time the narrowest network beside the dense one and explain what is found; None where narrowing does gain.
+    """Time narrow networks beside the dense one and explain what is found; None where narrowing does gain.
 
-    `prunable` are the paths of the modules whose channels may be cut; `above` is the share of the dense latency from
-    which on the narrowest network needs an explanation (the budget, say). Takes one session of four instances; the
-    nodes and the batch are looked at only where that session asks for it.
+    `narrow` are the network's narrowest versions by what they are called in errors, the narrowest first; `prunable` are
+    the paths of the modules whose channels may be cut; `above` is the share of the dense latency from which on the
+    fastest of them needs an explanation (the budget, say). Takes one session of four instances; the other narrow
+    networks, the nodes and the batch are looked at only where that session asks for it.
 
     Raises:
         MeasurementError: one of the networks does not run here.
     """
     settings = replace(settings, paired=True)
-    timed = instances_of(device, {"the narrowest network": narrowest, "the dense network": dense}, settings, _INSTANCES)
-    narrow, full = ([found.samples_ns for found in group] for group in timed.values())
-    found = compare_instances([(narrow, full)], statistic=settings.statistic)
+    found = fastest(device, dense, dict([*narrow.items()][:1]), settings)
+    if found.ratio.value >= above and len(narrow) > 1:
+        found = fastest(device, dense, narrow, settings)
     if found.ratio.value < above:
         return None
     nodes = _nodes(device, dense)
@@ -99,7 +101,7 @@ def diagnosis_of(
     """The diagnosis that these measurements allow."""
     gain = "little" if narrowest.value >= FLAT else "no more"
     flat = (
-        f"narrower layers gain {gain} on this target: even the narrowest network that may be built takes "
+        f"narrower layers gain {gain} on this target: even the narrowest networks that may be built take "
         f"{narrowest.value:.0%} of the dense latency (95 % interval {narrowest.low:.0%} to {narrowest.high:.0%})"
     )
     waiting = (busy is not None and busy < LAUNCH_BOUND) or (doubled is not None and doubled.high < FREE_BATCH)

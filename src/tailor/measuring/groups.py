@@ -1,4 +1,4 @@
-"""What each channel group takes of a network's latency, and what the narrowest network that may be built takes."""
+"""What each channel group takes of a network's latency, and what the narrowest networks that may be built take."""
 
 from __future__ import annotations
 
@@ -11,38 +11,32 @@ from torch import nn
 from tailor.engines import open_device
 from tailor.engines.subjects import network_subject
 from tailor.errors import MeasurementError
-from tailor.instances import compare_instances
 from tailor.latency.accounts import settle
-from tailor.measuring.networks import instances_of
+from tailor.measuring.narrow import LEAST, fastest, narrow_subjects
 from tailor.profiling.networks import build_widths
 from tailor.records import GroupLatencies, NodeTime, TimingSettings
 from tailor.spec import ChannelGraph, Target
 
 __all__ = ["group_latencies"]
 
-_INSTANCES = 2
 _NODE_CALLS = 20
 
 
 def group_latencies(
     model: nn.Module, graph: ChannelGraph, example_inputs: Any, target: Target, settings: TimingSettings
 ) -> GroupLatencies:
-    """Time dense and narrowest network in the same rounds, and let the engine account for the dense one's parts.
+    """Time dense and narrowest networks in the same rounds, and let the engine account for the dense one's parts.
 
     A layer's part is shared among the groups of its output channels, as its MACs are.
 
     Raises:
         MeasurementError: one of the networks does not run on the target.
     """
-    device, narrow = open_device(target), build_widths(model, graph, graph.smallest_widths)
+    device = open_device(target)
     dense = network_subject("dense", model, example_inputs, target.batch_size)
-    subjects = {
-        "the narrowest network": network_subject("narrowest", narrow, example_inputs, target.batch_size),
-        "the dense network": dense,
-    }
-    timed = instances_of(device, subjects, settings, _INSTANCES)
-    own, whole = ([found.samples_ns for found in group] for group in timed.values())
-    found = compare_instances([(own, whole)], statistic=settings.statistic)
+    versions = dict.fromkeys(graph.narrowest(least) for least in LEAST)
+    narrow = narrow_subjects([build_widths(model, graph, widths) for widths in versions], example_inputs, target)
+    found = fastest(device, dense, narrow, settings)
     try:
         nodes: Sequence[NodeTime] = device.node_times(dense, _NODE_CALLS)
     except MeasurementError:  # it was timed: an account that fails is only not there

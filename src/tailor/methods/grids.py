@@ -37,14 +37,14 @@ def candidate_widths(
     return chosen
 
 
-def narrowest_widths(graph: ChannelGraph, method: Method) -> Widths:
-    """The narrowest network that the method may build, whatever is gained by it."""
+def narrowest_widths(graph: ChannelGraph, method: Method, least: int = 1) -> Widths:
+    """The narrowest network that the method may build, so many channels a group at least, whatever is gained by it."""
     first, removable = _first(graph, method), _removable(graph, method)
     return Widths(
         {
             group.name: 0 if group.name in removable
             else group.width if _fixed(group, method) or group.name in first
-            else group.smallest
+            else group.at_least(least)
             for group in graph.groups
         }
     )

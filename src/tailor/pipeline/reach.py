@@ -10,6 +10,7 @@ from tailor.errors import BudgetUnreachableError
 from tailor.finalists import CandidateTimer
 from tailor.latency.profile import Profile
 from tailor.measuring.diagnosis import FLAT, diagnose
+from tailor.measuring.narrow import LEAST, narrow_subjects
 from tailor.measuring.workload import unequal_work
 from tailor.methods import narrowest_widths
 from tailor.pipeline.request import Line
@@ -22,26 +23,27 @@ __all__ = ["check_reach", "check_reachable", "within_reach"]
 
 
 def check_reach(line: Line) -> None:
-    """Time the narrowest network that the method may build beside the dense one; a resumed run has done so before.
+    """Time the narrowest networks that the method may build beside the dense one; a resumed run has done so before.
 
     Raises:
-        BudgetUnreachableError: it takes more than the budget; says why, and what would help.
+        BudgetUnreachableError: all take more than the budget; says why, and what would help.
     """
     if line.folder.stored("profile", Profile) is not None:
         return
     request, graph = line.request, line.graph
-    smallest = narrowest_widths(graph, line.method)
+    versions = dict.fromkeys(narrowest_widths(graph, line.method, least) for least in LEAST)
+    smallest = next(iter(versions))
     batch = request.target.batch_size
     share = request.budget.share
     line.console.stage(f"check what narrowing can gain on {request.target}")
-    narrowest = build_widths(request.model, graph, smallest)
-    unequal = unequal_work(request.model, narrowest, request.example_inputs)
+    narrow = [build_widths(request.model, graph, widths) for widths in versions]
+    unequal = unequal_work(request.model, narrow[0], request.example_inputs)
     if unequal is not None:
         line.console.warn(unequal)
     found = diagnose(
         open_device(request.target),
         network_subject("dense", request.model, request.example_inputs, batch),
-        network_subject("narrowest", narrowest, request.example_inputs, batch),
+        narrow_subjects(narrow, request.example_inputs, request.target),
         prunable={
             layer.name
             for layer in graph.layers
@@ -67,11 +69,15 @@ def check_reachable(
 ) -> None:
     """Measure the narrowest network before the search, and say what is asked and what there is.
 
+    Where that is over the budget, somewhat wider ones are measured too.
+
     Raises:
-        BudgetUnreachableError: even the narrowest network is over the budget, as measured.
+        BudgetUnreachableError: even the fastest of them is over the budget, as measured.
     """
-    narrowest = Widths({group: widths[0] for group, widths in candidates.items()})
-    ratio = timer.ratios([narrowest])[0]
+    first, *wider = dict.fromkeys(_narrowest(candidates, least) for least in LEAST)
+    ratio = timer.ratios([first])[0]
+    if ratio.low > limit / dense_ns and wider:
+        ratio = min(ratio, *timer.ratios(wider), key=lambda each: each.value)
     smallest = ratio.value * dense_ns
     line.console.say(
         f"dense {dense_ns / 1e6:.3f} ms (100 %), asked {limit / 1e6:.3f} ms ({limit / dense_ns:.1%}), "
@@ -89,5 +95,15 @@ def check_reachable(
 
 def within_reach(limit: int, latency: LatencyModel, candidates: Mapping[str, tuple[int, ...]]) -> int:
     """The limit, or what the narrowest network is predicted to take: that one was measured to keep the budget."""
-    narrowest = Widths({group: widths[0] for group, widths in candidates.items()})
+    narrowest = _narrowest(candidates, 1)
     return max(limit, latency.predict(narrowest).ns)
+
+
+def _narrowest(candidates: Mapping[str, tuple[int, ...]], least: int) -> Widths:
+    """Every group at its first candidate of so many channels or none, else at the last one."""
+    return Widths(
+        {
+            group: next((width for width in widths if width >= least or not width), widths[-1])
+            for group, widths in candidates.items()
+        }
+    )

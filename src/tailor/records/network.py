@@ -34,9 +34,10 @@ class GroupSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupLatencies:
-    """What a network takes on a target and where: the dense latency (ns), the narrowest network's over it, by group.
+    """What a network takes on a target and where: the dense latency (ns), the narrowest over it, by group.
 
-    `shares` are each group's layers' part of the engine's own account (0 to 1), None where the engine does not tell.
+    `narrowest` is that of the fastest of several networks that are as narrow as may be, or nearly. `shares` are each
+    group's layers' part of the engine's own account (0 to 1), None where the engine does not tell.
     """
 
     target: Target

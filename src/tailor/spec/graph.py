@@ -76,6 +76,10 @@ class ChannelGraph:
         """Every group whole."""
         return Widths({group.name: group.width for group in self.groups})
 
+    def narrowest(self, least: int) -> Widths:
+        """Every group at the smallest width that keeps so many units, where it has as many."""
+        return Widths({group.name: group.at_least(least) for group in self.groups})
+
     @property
     def smallest_widths(self) -> Widths:
         """Every group as narrow as it may become."""

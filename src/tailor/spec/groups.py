@@ -64,6 +64,10 @@ class ChannelGroup:
         smallest = -(-smallest // self.quantum) * self.quantum
         return min(smallest, self.width)
 
+    def at_least(self, width: int) -> int:
+        """The smallest width above zero, this one or more, that bounds and quantum allow; the dense one at most."""
+        return min(-(-max(width, self.smallest) // self.quantum) * self.quantum, self.width)
+
     def allows(self, width: int) -> bool:
         """Whether this width respects pin, bounds and quantum; the dense width always does, zero where removable."""
         if width == 0:

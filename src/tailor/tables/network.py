@@ -74,7 +74,7 @@ def _latency_text(latency: GroupLatencies) -> str:
         ("target", str(latency.target)),
         ("dense", _interval(latency.dense)),
         ("smallest", f"{duration(ratio.value * latency.dense.value)}, {percent(ratio.value)} of dense "
-         f"(95 % interval {low} to {high}): every group at its smallest width, as measured"),
+         f"(95 % interval {low} to {high}): the fastest of the narrowest networks, as measured"),
     ]  # fmt: skip
     if latency.shares is None:
         rows.append(("by group", f"{latency.target.engine} does not tell what the parts of a network take"))
