@@ -94,9 +94,11 @@ def check_reachable(
 
 
 def within_reach(limit: int, latency: LatencyModel, candidates: Mapping[str, tuple[int, ...]]) -> int:
-    """The limit, or what the narrowest network is predicted to take: that one was measured to keep the budget."""
-    narrowest = _narrowest(candidates, 1)
-    return max(limit, latency.predict(narrowest).ns)
+    """The limit, or what the narrowest network is predicted to take, which every search may begin with.
+
+    That one or a little wider one was measured to keep the budget; so is what a search ends with.
+    """
+    return max(limit, latency.predict(_narrowest(candidates, 1)).ns)
 
 
 def _narrowest(candidates: Mapping[str, tuple[int, ...]], least: int) -> Widths:

@@ -17,7 +17,7 @@ class SearchTask:
     """Among which widths to search, and how fast the network must be.
 
     `candidates` are the widths of each group, `limit_ns` is what the network may take beside the profile's dense one:
-    the budget, less what two copies of one network differ by. `timer` times whole candidates.
+    the budget, less the margin (see `aim`). `timer` times whole candidates.
     """
 
     line: Line
