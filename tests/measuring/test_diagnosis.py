@@ -83,7 +83,7 @@ def test_a_network_that_narrowing_helps_is_left_alone_after_one_session() -> Non
 
 
 def test_a_kernel_that_is_slow_for_the_narrowest_layers_alone_does_not_make_a_network_flat() -> None:
-    """One channel takes as long as twelve, as in OpenVINO on processors without AVX-512."""
+    """One channel takes as long as twelve, as in OpenVINO on a Zen 3."""
     bench = PlantedBench(start=0, work=1e6)
     gains = narrow(0.95, 0.2, 0.3)
     assert diagnose(bench, of_width(1.0), gains, prunable=(), settings=FEW) is None  # type: ignore[arg-type]
