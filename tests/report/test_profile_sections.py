@@ -51,6 +51,17 @@ def test_usual_levels_say_that_the_host_s_moments_are_left_out(run_folder: Path)
         assert ("calls counted", told) in facts.rows
 
 
+def test_the_verdict_tells_the_host_s_state_where_its_intervals_hold_one(run_folder: Path) -> None:
+    run = read_run(run_folder)
+    assert run.verdict is not None
+    told = {}
+    for noise in (0.0, 0.034):
+        section = verification(replace(run, verdict=replace(run.verdict, host_noise=noise)))
+        rows = dict(next(block for block in section.blocks if isinstance(block, Facts)).rows)
+        told[noise] = rows.get("host's state")
+    assert told == {0.0: None, 0.034: "moves a session's ratios by 3.4 %, as the profile saw it; the intervals hold it"}
+
+
 def test_without_a_profile_both_say_so(run_folder: Path) -> None:
     (run_folder / "profile.json").unlink()
     run = read_run(run_folder)

@@ -83,7 +83,7 @@ class ChannelGraph:
     @property
     def smallest_widths(self) -> Widths:
         """Every group as narrow as it may become."""
-        return Widths({group.name: group.smallest for group in self.groups})
+        return self.narrowest(1)
 
     @property
     def removable(self) -> tuple[Branch, ...]:
