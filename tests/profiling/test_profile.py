@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from tailor.channels import trace
 from tailor.database import Database
+from tailor.engines.subjects import layer_subject
 from tailor.errors import MeasurementError, NothingToPruneError
 from tailor.latency.candidates import draw_networks
 from tailor.profiling import Profile, build_widths, profile, session
@@ -31,7 +32,7 @@ from tailor.profiling.session import open_probes
 from tailor.protocols import Subject
 from tailor.records import Measurement, TimingSettings
 from tailor.serialize import read_record, write_record
-from tailor.spec import ChannelGraph, Target, Widths
+from tailor.spec import ChannelGraph, LayerShape, Target, Widths
 from tailor.timing import settings_named
 
 X = torch.zeros(1, 3, 12, 12)
@@ -160,6 +161,26 @@ def test_the_time_told_before_a_profile_counts_what_is_known_of_layers_that_take
     first, second = (int(words.split("up to ")[1].split()[0]) for words in told)
     assert first >= 4  # at least 13 points of every staircase
     assert second == 1
+
+
+def test_what_a_process_pays_once_is_not_charged_to_every_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    paid: list[LayerShape] = []
+
+    def slow_at_first(shape: LayerShape, batch_size: int, *, seed: int) -> Subject:
+        if not paid:
+            time.sleep(2.0)
+        paid.append(shape)
+        return layer_subject(shape, batch_size, seed=seed)
+
+    monkeypatch.setattr("tailor.profiling.layers.layer_subject", slow_at_first)
+    layer_subject(GRAPH.layers[0].shape, 1, seed=0)  # what PyTorch really pays once
+    device = PlantedDevice()
+    timer = LayerTimer(
+        device=device, environment=device.environment(), database=Database.memory(), batch_size=1,
+        settings=settings_named("quick"), seed=0, progress=lambda stage, done, total: None,
+    )
+    assert timer.cost() < 1.8
+    assert len(paid) == 2
 
 
 def test_versions_that_were_timed_for_another_profile_count_and_only_what_they_leave_open_is_timed(
