@@ -10,8 +10,10 @@ import pytest
 from tailor.latency.basis import (
     DENSE_TERMS,
     DEPTHWISE_TERMS,
+    EVICTION_STEPS,
     FOOTPRINT_STEPS,
     Term,
+    eviction_share,
     footprint_share,
     term_named,
     term_values,
@@ -20,8 +22,9 @@ from tailor.latency.basis import (
 ALIKE = 192  # a multiple of every block: counts that differ by it answer every question alike
 
 
-def value(term: Term, inputs: int, outputs: int, megabytes: float = 0.0) -> float:
-    return float(term_values([term], *(np.array([float(x)]) for x in (inputs, outputs, megabytes)))[0, 0])
+def value(term: Term, inputs: int, outputs: int, megabytes: float, milliseconds: float) -> float:
+    sizes = (inputs, outputs, megabytes, milliseconds)
+    return float(term_values([term], *(np.array([float(x)]) for x in sizes))[0, 0])
 
 
 @pytest.mark.parametrize(
@@ -41,21 +44,27 @@ def value(term: Term, inputs: int, outputs: int, megabytes: float = 0.0) -> floa
         (Term(kind="even product", inputs=4, outputs=2), 12 * 18),
         (Term(kind="even product", inputs=4, outputs=4), 0),
         (Term(kind="fetched", inputs=1), 12 * 18 * 0.5),
+        (Term(kind="evicted product", inputs=4), 12 * 18 * 0.25),
+        (Term(kind="evicted outputs", inputs=4), 18 * 0.25),
+        (Term(kind="evicted", inputs=4), 0.25),
+        (Term(kind="evicted", inputs=3), 1),
+        (Term(kind="evicted", inputs=5), 0),
     ],
 )
-def test_terms_of_12_inputs_and_18_outputs_in_a_network_of_1_5_megabytes(term: Term, by_hand: float) -> None:
-    assert value(term, 12, 18, 1.5) == by_hand
+def test_terms_of_12_inputs_and_18_outputs_in_a_network_of_1_5_megabytes_and_2_5_ms(term: Term, by_hand: float) -> None:
+    assert value(term, 12, 18, 1.5, 2.5) == by_hand
 
 
 def test_no_term_is_negative_and_more_channels_aligned_alike_never_cost_less() -> None:
     draw = np.random.default_rng(0)
     inputs, outputs = draw.integers(1, 300, (2, 500)).astype(float)
-    megabytes = draw.uniform(0, 80, 500)
-    here = term_values(DENSE_TERMS, inputs, outputs, megabytes)
+    megabytes, milliseconds = draw.uniform(0, 80, (2, 500))
+    here = term_values(DENSE_TERMS, inputs, outputs, megabytes, milliseconds)
     assert here.shape == (500, len(DENSE_TERMS))
     assert (here >= 0).all()
-    for more in ((ALIKE, 0, 0), (0, ALIKE, 0), (0, 0, 3)):
-        assert (term_values(DENSE_TERMS, inputs + more[0], outputs + more[1], megabytes + more[2]) >= here).all()
+    for a, b, size, time in ((ALIKE, 0, 0, 0), (0, ALIKE, 0, 0), (0, 0, 3, 0), (0, 0, 0, 3)):
+        there = term_values(DENSE_TERMS, inputs + a, outputs + b, megabytes + size, milliseconds + time)
+        assert (there >= here).all()
 
 
 def test_names_are_unique_and_lead_back_to_their_terms() -> None:
@@ -67,13 +76,18 @@ def test_names_are_unique_and_lead_back_to_their_terms() -> None:
 
 def test_depthwise_terms_do_not_read_the_inputs() -> None:
     outputs, zeros = np.arange(1.0, 100), np.zeros(99)
+    milliseconds = outputs / 7
     assert np.array_equal(
-        term_values(DEPTHWISE_TERMS, outputs, outputs, zeros), term_values(DEPTHWISE_TERMS, zeros + 1, outputs, zeros)
+        term_values(DEPTHWISE_TERMS, outputs, outputs, zeros, milliseconds),
+        term_values(DEPTHWISE_TERMS, zeros + 1, outputs, zeros, milliseconds),
     )
 
 
-def test_the_steps_of_the_caches_join_and_are_crossed_evenly() -> None:
-    assert all(high == low for (_, high), (low, _) in itertools.pairwise(FOOTPRINT_STEPS))
-    for step, (low, high) in enumerate(FOOTPRINT_STEPS):
-        sizes = np.array([0, low, low + 0.25 * (high - low), high, 2 * high])
-        assert footprint_share(step, sizes) == pytest.approx([0, 0, 0.25, 1, 1])
+@pytest.mark.parametrize(
+    ("steps", "share"), [(FOOTPRINT_STEPS, footprint_share), (EVICTION_STEPS, eviction_share)], ids=["size", "time"]
+)
+def test_the_steps_join_and_are_crossed_evenly(steps, share) -> None:  # type: ignore[no-untyped-def]
+    assert all(high == low for (_, high), (low, _) in itertools.pairwise(steps))
+    for step, (low, high) in enumerate(steps):
+        values = np.array([0, low, low + 0.25 * (high - low), high, 2 * high])
+        assert share(step, values) == pytest.approx([0, 0, 0.25, 1, 1])

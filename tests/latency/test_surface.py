@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,33 +14,40 @@ from tailor.serialize import decode, encode
 BLOCK = 16
 
 
-def counts(number: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def counts(number: int, seed: int) -> tuple[np.ndarray, ...]:
+    """Inputs, outputs, megabytes and milliseconds."""
     draw = np.random.default_rng(seed)
     inputs, outputs = (draw.integers(4, 129, number).astype(float) for _ in range(2))
     aligned = draw.random(number) < 0.5  # as half of the networks that are measured
     inputs, outputs = (np.where(aligned, np.ceil(axis / 8) * 8, axis) for axis in (inputs, outputs))
-    return inputs, outputs, draw.uniform(0.1, 4.0, number)
+    return inputs, outputs, draw.uniform(0.1, 4.0, number), draw.uniform(0.1, 4.0, number)
 
 
-def padded_ns(inputs: np.ndarray, outputs: np.ndarray, megabytes: np.ndarray) -> np.ndarray:
+def padded_ns(inputs: np.ndarray, outputs: np.ndarray, *_: np.ndarray) -> np.ndarray:
     return np.asarray(3_000 + 8 * inputs * np.ceil(outputs / BLOCK) * BLOCK)
 
 
-def jumping_ns(inputs: np.ndarray, outputs: np.ndarray, megabytes: np.ndarray) -> np.ndarray:
+def jumping_ns(inputs: np.ndarray, outputs: np.ndarray, *_: np.ndarray) -> np.ndarray:
     """Two kernels: that for inputs that are a multiple of 8 has a small overhead and is four times as fast."""
     product = inputs * outputs
     return np.asarray(np.where(inputs % 8 == 0, 2_000 + 2 * product, 20_000 + 8 * product + 90 * outputs))
 
 
-def fetched_ns(inputs: np.ndarray, outputs: np.ndarray, megabytes: np.ndarray) -> np.ndarray:
+def fetched_ns(inputs: np.ndarray, outputs: np.ndarray, megabytes: np.ndarray, _: np.ndarray) -> np.ndarray:
     """Weights cost more once the network has left a cache of 1 to 2 megabytes."""
     return np.asarray(3_000 + inputs * outputs * (4 + 3 * np.clip(megabytes - 1, 0, 1)))
 
 
+def evicted_ns(inputs: np.ndarray, outputs: np.ndarray, _: np.ndarray, milliseconds: np.ndarray) -> np.ndarray:
+    """All data cost more in a network that takes more than 1 to 2 milliseconds."""
+    lost = np.clip(milliseconds - 1, 0, 1)
+    return np.asarray(3_000 + 2_000 * lost + inputs * outputs * (4 + 2 * lost) + 80 * outputs * lost)
+
+
 def samples(truth, number: int = 400, *, noise: float = 0.02, seed: int = 0) -> Samples:  # type: ignore[no-untyped-def]
-    inputs, outputs, megabytes = counts(number, seed)
-    ns = truth(inputs, outputs, megabytes) * (1 + noise * np.random.default_rng(seed + 1).normal(size=number))
-    return Samples(inputs=inputs, outputs=outputs, megabytes=megabytes, ns=ns)
+    inputs, outputs, megabytes, milliseconds = every = counts(number, seed)
+    ns = truth(*every) * (1 + noise * np.random.default_rng(seed + 1).normal(size=number))
+    return Samples(inputs=inputs, outputs=outputs, megabytes=megabytes, milliseconds=milliseconds, ns=ns)
 
 
 def error_on_unseen(surface: Surface, truth) -> float:  # type: ignore[no-untyped-def]
@@ -46,7 +55,7 @@ def error_on_unseen(surface: Surface, truth) -> float:  # type: ignore[no-untype
     return float(np.abs(surface_ns(surface, *unseen) / truth(*unseen) - 1).mean())
 
 
-@pytest.mark.parametrize("truth", [padded_ns, fetched_ns])
+@pytest.mark.parametrize("truth", [padded_ns, fetched_ns, evicted_ns])
 def test_a_planted_kernel_is_recovered_without_a_split(truth) -> None:  # type: ignore[no-untyped-def]
     found = fit_surface(samples(truth), depthwise=False)
     assert found.rules == ()
@@ -61,7 +70,7 @@ def test_a_planted_jump_at_multiples_of_8_is_found() -> None:
 
 
 def test_a_jump_at_a_small_count_is_found() -> None:
-    def small_ns(inputs: np.ndarray, outputs: np.ndarray, megabytes: np.ndarray) -> np.ndarray:
+    def small_ns(inputs: np.ndarray, outputs: np.ndarray, *_: np.ndarray) -> np.ndarray:
         return np.asarray(np.where(outputs <= 40, 30_000 + 20 * inputs * outputs, 1_000 + 4 * inputs * outputs))
 
     found = fit_surface(samples(small_ns, 600), depthwise=False)
@@ -80,9 +89,7 @@ def test_noise_alone_gives_no_split(seed: int) -> None:
 def test_outliers_hardly_count() -> None:
     clean = samples(padded_ns)
     spoilt = clean.ns * np.where(np.arange(len(clean)) % 12 == 0, 4.0, 1.0)
-    found = fit_surface(
-        Samples(inputs=clean.inputs, outputs=clean.outputs, megabytes=clean.megabytes, ns=spoilt), depthwise=False
-    )
+    found = fit_surface(replace(clean, ns=spoilt), depthwise=False)
     assert error_on_unseen(found, padded_ns) < 0.04
 
 
@@ -103,20 +110,20 @@ def test_saved_is_loaded_however_deep_the_tree() -> None:
 
 
 def test_the_surface_of_a_depthwise_layer_reads_its_outputs_alone() -> None:
-    inputs, outputs, megabytes = counts(100, 0)
-    plant = Samples(inputs=outputs, outputs=outputs, megabytes=megabytes, ns=500 + 30 * np.ceil(outputs / 16) * 16)
+    inputs, outputs, *around = counts(100, 0)
+    plant = replace(samples(padded_ns, 100), inputs=outputs, ns=500 + 30 * np.ceil(outputs / 16) * 16)
     found = fit_surface(plant, depthwise=True)
-    assert np.array_equal(surface_ns(found, inputs, outputs, megabytes), surface_ns(found, outputs, outputs, megabytes))
-    assert surface_ns(found, outputs, outputs, megabytes) == pytest.approx(plant.ns, rel=0.03)
+    assert np.array_equal(surface_ns(found, inputs, outputs, *around), surface_ns(found, outputs, outputs, *around))
+    assert surface_ns(found, outputs, outputs, *around) == pytest.approx(plant.ns, rel=0.03)
 
 
 def test_one_sample_is_met_and_none_is_an_error() -> None:
     one = samples(padded_ns, 1, noise=0.0)
     found = fit_surface(one, depthwise=False)
-    assert surface_ns(found, one.inputs, one.outputs, one.megabytes) == pytest.approx(one.ns, rel=0.01)
+    assert surface_ns(found, *counts(1, 0)) == pytest.approx(one.ns, rel=0.01)
     with pytest.raises(MeasurementError, match="needs samples"):
         fit_surface(one.at(np.array([False])), depthwise=False)
-    assert surface_ns(Surface(), one.inputs, one.outputs, one.megabytes) == 0
+    assert surface_ns(Surface(), *counts(1, 0)) == 0
 
 
 def test_rules_ask_one_axis_or_both() -> None:

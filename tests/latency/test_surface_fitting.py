@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from planted import chain
-from planted_accounts import GRAPH, OVERHEAD, accounted, accounted_truth
+from planted_accounts import GRAPH, OVERHEAD, accounted, accounted_truth, evicting
 
 from tailor.errors import MeasurementError
 from tailor.latency.accounts import LayerAccount, NetworkAccount
@@ -42,6 +42,18 @@ def test_the_planted_device_is_recovered_on_unseen_widths() -> None:
     assert fitted().error.kendall_tau > 0.95
     assert fitted().error.networks == 100
     assert fitted().terms.dense_ns == DENSE_NS
+
+
+def test_what_others_evict_while_a_network_runs_is_told_by_how_long_it_takes() -> None:
+    found = fit(evicting(accounted()))
+    latency, unseen = SurfaceLatency(found.terms), evicting(accounted(count=100, noise=0.0, seed=99))
+    errors = np.array([latency.predict(network.widths).ns / network.ns - 1 for network in unseen])
+    assert np.abs(errors).mean() < 0.01
+    assert found.error.mean == pytest.approx(np.abs(errors).mean(), abs=0.006)  # told without their own latencies
+    quick, slow = (
+        latency.layer_ns(2, 32, 48, Widths(dict.fromkeys(GRAPH.dense_widths, width))) for width in (16, 128)
+    )
+    assert slow - quick > 0.5 * (3_000 + 100 * 48 + 0.4 * 32 * 48)
 
 
 def test_twenty_networks_are_enough_and_fewer_are_refused() -> None:

@@ -24,9 +24,18 @@ def megabytes(inputs: int, outputs: int) -> float:
     return 4e-6 * (9 * inputs * outputs + 2 * 64 * outputs)
 
 
+def evicted(inputs: int, outputs: int) -> float:
+    """What is lost of the one layer once it takes 2 ms."""
+    return 10 * (0.3 * inputs * outputs + 5 * outputs + 7)
+
+
 def one_layer(**changes: object) -> SurfaceLatency:
-    """2 ns per input and output where the inputs are even, else 3; 0.5 ns more once its data are beyond 2 MB."""
-    even = Surface(coefficients={"product 1 1": 2.0, "fetched 1 1": 0.5, "fetched 2 1": 0.0})
+    """2 ns per input and output where the inputs are even, else 3; 0.5 ns more once its data are beyond 2 MB.
+
+    Once it takes 2 ms, 0.3 ns more per input and output, 5 ns per output and 7 ns in any case; from 1 ms on, a part.
+    """
+    slow = {"evicted product 3 1": 0.3, "evicted outputs 3 1": 5.0, "evicted 3 1": 7.0}
+    even = Surface(coefficients={"product 1 1": 2.0, "fetched 1 1": 0.5, "fetched 2 1": 0.0, **slow})
     rule = Rule(axis="inputs", question="multiple of", number=2)
     odd = Surface(coefficients={"product 1 1": 3.0})
     layer = SurfaceLayer(
@@ -48,11 +57,18 @@ def test_a_price_is_counted_by_hand() -> None:
     assert one_layer().predict(Widths({"a": 11, "b": 20})).ns == 1_000 + 10 * 3 * 220 + traffic * 20
     large = one_layer().predict(Widths({"a": 200, "b": 300}))
     size = megabytes(200, 300)  # 2.31: the step from 1 to 2 is crossed, that from 2 to 4 is begun and free
-    assert large.ns == pytest.approx(1_000 + 10 * 2.5 * 60_000 + traffic * 300 + 100 * size, abs=1)
-    half = one_layer().predict(Widths({"a": 100, "b": 416}))
-    size = megabytes(100, 416)  # 1.71
-    fetched = (size - 1) * (10 * 0.5 * 41_600 + 100 * size)
-    assert half.ns == pytest.approx(1_000 + 10 * 2 * 41_600 + traffic * 416 + fetched, abs=1)
+    warm = 1_000 + 10 * 2.5 * 60_000 + traffic * 300 + 100 * size
+    assert large.ns == pytest.approx(warm + evicted(200, 300) * (large.ns / 1e6 - 1), abs=2)
+    half = one_layer().predict(Widths({"a": 100, "b": 450}))
+    size = megabytes(100, 450)  # 1.85
+    fetched = (size - 1) * (10 * 0.5 * 45_000 + 100 * size)
+    warm = 1_000 + 10 * 2 * 45_000 + traffic * 450 + fetched
+    assert half.ns == pytest.approx(warm + evicted(100, 450) * (half.ns / 1e6 - 1), abs=2)
+    assert 1.1e6 < warm < half.ns < large.ns < 2e6
+    slow = one_layer().predict(Widths({"a": 400, "b": 400}))
+    size = megabytes(400, 400)
+    warm = 1_000 + 10 * 2.5 * 160_000 + traffic * 400 + 100 * size
+    assert slow.ns == pytest.approx(warm + evicted(400, 400), abs=1)
 
 
 def test_elements_and_weights_count_calls_kernels_and_kinds() -> None:
@@ -79,8 +95,10 @@ def test_a_prediction_is_the_constant_and_its_layers_around_itself() -> None:
 def test_the_network_around_a_layer_fills_the_caches() -> None:
     latency = one_layer()
     small, large = Widths({"a": 10, "b": 20}), Widths({"a": 200, "b": 300})
-    assert latency.layer_ns(0, 10, 20, small) + 10 * 0.5 * 200 + 100 * megabytes(10, 20) == pytest.approx(
-        latency.layer_ns(0, 10, 20, large)
+    fetched = 10 * 0.5 * 200 + 100 * megabytes(10, 20)
+    lost = evicted(10, 20) * (latency.predict(large).ns / 1e6 - 1)
+    assert latency.layer_ns(0, 10, 20, small) + fetched + lost == pytest.approx(
+        latency.layer_ns(0, 10, 20, large), abs=0.1
     )
     assert latency.megabytes(large) == pytest.approx(megabytes(200, 300))
 

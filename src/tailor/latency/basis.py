@@ -1,7 +1,8 @@
 """What the latency of one layer may be made of: padded channels, products, alignment, and data out of the cache.
 
 Kernels pad channels to their block, jump to another implementation at counts that are no multiple of it, and wait for
-weights once the network's working set outgrows a cache. Every term is non-negative and grows with the channels, so that
+data that have left the caches: because the network's working set outgrew one, or because so much time has passed since
+the last call that others on the host have filled them. Every term is non-negative and grows with the channels, so that
 a non-negative combination of them is a believable latency wherever it is asked.
 """
 
@@ -13,7 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DENSE_TERMS", "DEPTHWISE_TERMS", "FOOTPRINT_STEPS", "Term", "footprint_share", "term_named", "term_values"]
+__all__ = [
+    "DENSE_TERMS", "DEPTHWISE_TERMS", "EVICTED", "EVICTION_STEPS", "FOOTPRINT_STEPS", "Term", "eviction_share",
+    "footprint_share", "term_named", "term_values",
+]  # fmt: skip
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -25,6 +29,9 @@ _PAIRS = (
 _ALIGNMENTS = (4, 16)
 # Megabytes of weights and activations over which the cost of fetching a weight rises: from a core's cache to memory.
 FOOTPRINT_STEPS = tuple((0.5 * 2**step, 1.0 * 2**step) for step in range(9))
+# Milliseconds that the network takes over which data of its last call are lost. Each ends where the next begins.
+EVICTION_STEPS = tuple((0.125 * 2**step, 0.25 * 2**step) for step in range(10))
+EVICTED = ("evicted product", "evicted outputs", "evicted")  # kinds of terms: what is lost of a layer is any of these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +41,9 @@ class Term:
     "constant" · "outputs": padded outputs · "inputs": padded inputs · "product": padded inputs x padded outputs ·
     "odd outputs", "odd inputs": the channels where they are no multiple of the block, else 0 · "odd in product",
     "odd out product", "even in product": inputs x outputs where the inputs (outputs) are no (are a) multiple ·
-    "even product": where both are · "fetched": inputs x outputs times how far the working set has left a cache.
+    "even product": where both are · "fetched": inputs x outputs times how far the working set has left a cache (step
+    `inputs`) · "evicted product", "evicted outputs", "evicted": inputs x outputs, outputs or 1 times how far data are
+    evicted in the time that the network takes (step `inputs`).
     """
 
     kind: str
@@ -55,7 +64,8 @@ def term_named(name: str) -> Term:
 
 def _outputs() -> list[Term]:
     padded = [Term(kind="outputs", outputs=block) for block in _BLOCKS]
-    return padded + [Term(kind="odd outputs", outputs=block) for block in _ALIGNMENTS]
+    padded += [Term(kind="odd outputs", outputs=block) for block in _ALIGNMENTS]
+    return padded + [Term(kind=kind, inputs=step) for kind in EVICTED[1:] for step in range(len(EVICTION_STEPS))]
 
 
 def _both() -> list[Term]:
@@ -65,6 +75,7 @@ def _both() -> list[Term]:
         terms += [Term(kind="odd inputs", inputs=block), Term(kind="odd in product", inputs=block)]
         terms += [Term(kind="even in product", inputs=block), Term(kind="odd out product", outputs=block)]
     terms.append(Term(kind="even product", inputs=16, outputs=16))
+    terms += [Term(kind="evicted product", inputs=step) for step in range(len(EVICTION_STEPS))]
     return terms + [Term(kind="fetched", inputs=step) for step in range(len(FOOTPRINT_STEPS))]
 
 
@@ -72,26 +83,43 @@ DEPTHWISE_TERMS: tuple[Term, ...] = (Term(kind="constant"), *_outputs())  # inpu
 DENSE_TERMS: tuple[Term, ...] = (*DEPTHWISE_TERMS, *_both())
 
 
-def term_values(terms: Sequence[Term], inputs: FloatArray, outputs: FloatArray, megabytes: FloatArray) -> FloatArray:
+def term_values(
+    terms: Sequence[Term], inputs: FloatArray, outputs: FloatArray, megabytes: FloatArray, milliseconds: FloatArray
+) -> FloatArray:
     """Every term at every sample, shape [samples, terms].
 
-    `inputs` and `outputs` are channel counts, `megabytes` the working set of the whole network, of shape [samples].
+    `inputs` and `outputs` are channel counts, `megabytes` the working set of the whole network and `milliseconds` what
+    it takes, of shape [samples].
     """
-    return np.stack([_value(term, inputs, outputs, megabytes) for term in terms], axis=1)
+    return np.stack([_value(term, inputs, outputs, megabytes, milliseconds) for term in terms], axis=1)
 
 
 def footprint_share(step: int, megabytes: FloatArray) -> FloatArray:
-    """How far (0 to 1) weights of this size have crossed a step."""
-    low, high = FOOTPRINT_STEPS[step]
-    share: FloatArray = np.clip((megabytes - low) / (high - low), 0.0, 1.0)
+    """How far (0 to 1) a working set of this size has crossed a step."""
+    return _crossed(FOOTPRINT_STEPS[step], megabytes)
+
+
+def eviction_share(step: int, milliseconds: FloatArray) -> FloatArray:
+    """How far (0 to 1) a network that takes so long has crossed a step."""
+    return _crossed(EVICTION_STEPS[step], milliseconds)
+
+
+def _crossed(step: tuple[float, float], value: FloatArray) -> FloatArray:
+    low, high = step
+    share: FloatArray = np.clip((value - low) / (high - low), 0.0, 1.0)
     return share
 
 
-def _value(term: Term, inputs: FloatArray, outputs: FloatArray, megabytes: FloatArray) -> FloatArray:
+def _value(
+    term: Term, inputs: FloatArray, outputs: FloatArray, megabytes: FloatArray, milliseconds: FloatArray
+) -> FloatArray:
     a, b = term.inputs, term.outputs
     product = inputs * outputs
     if term.kind == "fetched":
         return product * footprint_share(a, megabytes)
+    if term.kind in EVICTED:
+        sizes = (product, outputs, np.ones_like(inputs))
+        return sizes[EVICTED.index(term.kind)] * eviction_share(a, milliseconds)
     padded_in, padded_out = np.ceil(inputs / a) * a, np.ceil(outputs / b) * b
     values: dict[str, FloatArray] = {
         "constant": np.ones_like(inputs),

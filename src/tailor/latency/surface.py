@@ -71,11 +71,15 @@ class Surface:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Samples:
-    """What layers of one kind took: arrays of shape [samples]; `megabytes` are the network's working set."""
+    """What layers of one kind took: arrays of shape [samples].
+
+    `megabytes` is the working set of the network that each ran in, `milliseconds` what that network took.
+    """
 
     inputs: FloatArray
     outputs: FloatArray
     megabytes: FloatArray
+    milliseconds: FloatArray
     ns: FloatArray
 
     def __len__(self) -> int:
@@ -87,6 +91,7 @@ class Samples:
             inputs=self.inputs[chosen],
             outputs=self.outputs[chosen],
             megabytes=self.megabytes[chosen],
+            milliseconds=self.milliseconds[chosen],
             ns=self.ns[chosen],
         )
 
@@ -102,22 +107,25 @@ def fit_surface(samples: Samples, *, depthwise: bool, seed: int = 0) -> Surface:
     asked = np.zeros(len(samples), dtype=bool)
     asked[np.random.default_rng(seed).permutation(len(samples))[:_MOST_ASKED]] = True
     terms = DEPTHWISE_TERMS if depthwise else DENSE_TERMS
-    values = term_values(terms, samples.inputs, samples.outputs, samples.megabytes)
+    values = term_values(terms, samples.inputs, samples.outputs, samples.megabytes, samples.milliseconds)
     grower = _Grower(samples=samples, terms=terms, values=values, asked=asked)
     return grower.grow(np.ones(len(samples), dtype=bool), _DEPTH)
 
 
-def surface_ns(surface: Surface, inputs: FloatArray, outputs: FloatArray, megabytes: FloatArray) -> FloatArray:
-    """Latency in ns at every sample, shape [samples]."""
+def surface_ns(
+    surface: Surface, inputs: FloatArray, outputs: FloatArray, megabytes: FloatArray, milliseconds: FloatArray
+) -> FloatArray:
+    """Latency in ns at every sample, shape [samples]; the arguments are as in `Samples`."""
     if surface.rule is not None and surface.yes is not None and surface.no is not None:
         answers = surface.rule.answers(inputs, outputs)
-        yes = surface_ns(surface.yes, inputs, outputs, megabytes)
-        return np.where(answers, yes, surface_ns(surface.no, inputs, outputs, megabytes))
+        yes = surface_ns(surface.yes, inputs, outputs, megabytes, milliseconds)
+        return np.where(answers, yes, surface_ns(surface.no, inputs, outputs, megabytes, milliseconds))
     coefficients = surface.coefficients or {}
     if not coefficients:
         return np.zeros_like(inputs)
     terms = [term_named(name) for name in coefficients]
-    ns: FloatArray = term_values(terms, inputs, outputs, megabytes) @ np.array(list(coefficients.values()))
+    values = term_values(terms, inputs, outputs, megabytes, milliseconds)
+    ns: FloatArray = values @ np.array(list(coefficients.values()))
     return ns
 
 

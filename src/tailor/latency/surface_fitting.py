@@ -12,7 +12,8 @@ import scipy.optimize
 from tailor.errors import MeasurementError
 from tailor.latency.accounts import NetworkAccount, calibrated
 from tailor.latency.bands import error_bands
-from tailor.latency.basis import FOOTPRINT_STEPS, footprint_share
+from tailor.latency.basis import EVICTION_STEPS, FOOTPRINT_STEPS, footprint_share
+from tailor.latency.eviction import settled_ns
 from tailor.latency.factored import FitError, signature_of
 from tailor.latency.fitting import fit_error
 from tailor.latency.robust import FloatArray, reweighted
@@ -71,6 +72,10 @@ class _Problem:
     def kinds(self) -> int:
         return max(layer.surface for layer in self.layers) + 1
 
+    @property
+    def milliseconds(self) -> FloatArray:
+        return self.ns / 1e6
+
     def columns(self, kind: int) -> list[int]:
         return [index for index, layer in enumerate(self.layers) if layer.surface == kind]
 
@@ -99,11 +104,11 @@ def fit_surfaces(
     for fold in range(_FOLDS):
         seen = fold_of != fold
         surfaces = _surfaces(problem, seen, seed)
-        design = _design(problem, surfaces)
-        held_out[~seen] = design[~seen] @ _factors(problem, design, seen)
+        solution = _factors(problem, _design(problem, surfaces, problem.milliseconds), seen)
+        held_out[~seen] = _predicted(problem, surfaces, solution)[~seen]
     everything = np.ones(len(networks), dtype=bool)
     surfaces = _surfaces(problem, everything, seed)
-    solution = _factors(problem, _design(problem, surfaces), everything)
+    solution = _factors(problem, _design(problem, surfaces, problem.milliseconds), everything)
     kinds = problem.kinds
     return SurfaceFit(
         terms=SurfaceTerms(
@@ -187,6 +192,7 @@ def _surfaces(problem: _Problem, rows: BoolArray, seed: int) -> tuple[Surface, .
             inputs=problem.inputs[rows][:, columns].T.ravel(),
             outputs=problem.outputs[rows][:, columns].T.ravel(),
             megabytes=np.tile(problem.megabytes[rows], len(columns)),
+            milliseconds=np.tile(problem.milliseconds[rows], len(columns)),
             ns=problem.spent[rows][:, columns].T.ravel(),
         )
         samples = every.at(every.ns > 0)  # neither without an account nor below what the engine's clock can tell
@@ -196,14 +202,27 @@ def _surfaces(problem: _Problem, rows: BoolArray, seed: int) -> tuple[Surface, .
     return tuple(surfaces)
 
 
-def _design(problem: _Problem, surfaces: Sequence[Surface]) -> FloatArray:
-    """Columns: each kind's surfaces summed (ns), elements written, 1, and megabytes beyond each footprint step."""
+def _predicted(problem: _Problem, surfaces: Sequence[Surface], solution: FloatArray) -> FloatArray:
+    """What every network takes in ns by surfaces and factors: its own latency, on which eviction depends, is not known.
+
+    The design is linear in how far a network has crossed each step, and crosses them one after the other.
+    """
+    ends = [0.0, *(high for _, high in EVICTION_STEPS)]
+    crossed = [_design(problem, surfaces, np.full_like(problem.ns, end)) @ solution for end in ends]
+    warm, evicted = crossed[0], np.diff(np.stack(crossed, axis=1), axis=1)
+    return np.array([settled_ns(float(own), list(map(float, steps))) for own, steps in zip(warm, evicted, strict=True)])
+
+
+def _design(problem: _Problem, surfaces: Sequence[Surface], milliseconds: FloatArray) -> FloatArray:
+    """Columns: each kind's surfaces summed (ns), elements written, 1, and megabytes beyond each footprint step.
+
+    `milliseconds` say for each network how much time there is to evict its data.
+    """
     kinds = [np.zeros_like(problem.ns) for _ in surfaces]
     for index, layer in enumerate(problem.layers):
-        ns = surface_ns(
-            surfaces[layer.surface], problem.inputs[:, index], problem.outputs[:, index], problem.megabytes
-        )
-        kinds[layer.surface] += np.where(problem.outputs[:, index] > 0, ns, 0.0)  # a removed layer costs nothing
+        inputs, outputs = problem.inputs[:, index], problem.outputs[:, index]
+        ns = surface_ns(surfaces[layer.surface], inputs, outputs, problem.megabytes, milliseconds)
+        kinds[layer.surface] += np.where(outputs > 0, ns, 0.0)  # a removed layer costs nothing
     steps = [problem.megabytes * footprint_share(step, problem.megabytes) for step in range(len(FOOTPRINT_STEPS))]
     return np.stack([*kinds, problem.elements, np.ones_like(problem.ns), *steps], axis=1)
 

@@ -1,8 +1,9 @@
 """Predicts a whole network's latency from surfaces: what each layer takes inside networks, over its channel counts.
 
 The total is the sum of the layers' surfaces, each kind of layer scaled by a factor near 1, plus what touches every
-activation, a constant, and what it costs that weights and activations together outgrow the caches. Surfaces come from
-the engine's own account of whole networks of random widths, the factors from their measured latency (see
+activation, a constant, and what it costs that data have left the caches: weights and activations that together outgrow
+them, and whatever others on the host evict while the network takes its time (see `eviction`). Surfaces come from the
+engine's own account of whole networks of random widths, the factors from their measured latency (see
 `surface_fitting`).
 """
 
@@ -15,7 +16,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from tailor.latency.bands import ErrorBand, estimated
-from tailor.latency.basis import FOOTPRINT_STEPS, footprint_share, term_named, term_values
+from tailor.latency.basis import (
+    EVICTED,
+    EVICTION_STEPS,
+    FOOTPRINT_STEPS,
+    eviction_share,
+    footprint_share,
+    term_named,
+    term_values,
+)
+from tailor.latency.eviction import settled_ns
 from tailor.latency.factors import Factors, factors_of
 from tailor.latency.seen import beyond
 from tailor.latency.surface import Surface
@@ -72,11 +82,20 @@ class SurfaceTerms:
 
 @dataclass(frozen=True, slots=True)
 class _Price:
-    """One layer at given sizes: ns with all data in the nearest cache, and ns for each footprint step crossed."""
+    """One layer at given sizes: ns with all data in the nearest cache, and ns for each step crossed."""
 
     ns: float
-    steps: tuple[float, ...]
+    footprint: tuple[float, ...]
+    evicted: tuple[float, ...]
     megabytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Caches:
+    """How far a network has crossed each step, by its working set and by its latency."""
+
+    footprint: tuple[float, ...]
+    evicted: tuple[float, ...]
 
 
 class SurfaceLatency:
@@ -85,23 +104,12 @@ class SurfaceLatency:
     def __init__(self, terms: SurfaceTerms) -> None:
         self.terms = terms
         self._known: list[dict[tuple[int, int], _Price]] = [{} for _ in terms.layers]
-        self._near: tuple[Widths, list[float]] | None = None  # solvers ask for thousands of prices around one network
+        self._near: tuple[Widths, _Caches] | None = None  # solvers ask for thousands of prices around one network
 
     def predict(self, widths: Widths) -> Estimate:
         """Latency of the whole network; "extrapolated" below the narrowest widths that were measured."""
-        prices = [
-            self._price(index, layer.inputs.size(widths), layer.outputs.size(widths))
-            for index, layer in enumerate(self.terms.layers)
-        ]
-        megabytes = sum(price.megabytes for price in prices)
-        shares = _shares(megabytes)
-        total = self.terms.constant_ns + sum(price.ns for price in prices)
-        for step, share in enumerate(shares):
-            if share:
-                fetched = sum(price.steps[step] for price in prices) + self.terms.footprint_ns[step] * megabytes
-                total += share * fetched
         below = beyond(widths, self.terms.narrowest, self.terms.removed)
-        return estimated(total, self.terms.bands, extrapolated=bool(below))
+        return estimated(self._total_ns(widths), self.terms.bands, extrapolated=bool(below))
 
     @property
     def constant_ns(self) -> float:
@@ -114,26 +122,41 @@ class SurfaceLatency:
         return self.terms.layers
 
     def factors(self, candidates: Mapping[str, tuple[int, ...]], around: Widths) -> Factors:
-        """The sum as terms over one or two groups, the caches as full as the network `around` fills them."""
+        """The sum as terms over one or two groups, the caches as those of the network `around`."""
         return factors_of(self, candidates, around)
 
     def layer_ns(self, index: int, in_channels: int, out_channels: int, around: Widths) -> float:
-        """What the layer at this position adds in ns, the caches as full as the network `around` fills them."""
-        shares = self._shares_near(around)
+        """What the layer at this position adds in ns, the caches as those of the network `around`."""
+        caches = self._caches_near(around)
         price = self._price(index, in_channels, out_channels)
-        fetched = (
+        fetched = sum(
             share * (ns + cost * price.megabytes)
-            for share, ns, cost in zip(shares, price.steps, self.terms.footprint_ns, strict=True)
+            for share, ns, cost in zip(caches.footprint, price.footprint, self.terms.footprint_ns, strict=True)
         )
-        return price.ns + sum(fetched)
+        return price.ns + fetched + sum(share * ns for share, ns in zip(caches.evicted, price.evicted, strict=True))
 
     def megabytes(self, widths: Widths) -> float:
         """The network's working set: weights and everything written."""
         return sum(x.megabytes(x.inputs.size(widths), x.outputs.size(widths)) for x in self.terms.layers)
 
-    def _shares_near(self, around: Widths) -> list[float]:
+    def _total_ns(self, widths: Widths) -> float:
+        prices = [
+            self._price(index, layer.inputs.size(widths), layer.outputs.size(widths))
+            for index, layer in enumerate(self.terms.layers)
+        ]
+        megabytes = sum(price.megabytes for price in prices)
+        total = self.terms.constant_ns + sum(price.ns for price in prices)
+        for step, share in enumerate(_footprint_shares(megabytes)):
+            if share:
+                fetched = sum(price.footprint[step] for price in prices) + self.terms.footprint_ns[step] * megabytes
+                total += share * fetched
+        return settled_ns(total, [sum(step) for step in zip(*(price.evicted for price in prices), strict=True)])
+
+    def _caches_near(self, around: Widths) -> _Caches:
         if self._near is None or self._near[0] is not around:
-            self._near = around, _shares(self.megabytes(around))
+            milliseconds = np.array([self._total_ns(around) / 1e6])
+            evicted = tuple(float(eviction_share(step, milliseconds)[0]) for step in range(len(EVICTION_STEPS)))
+            self._near = around, _Caches(_footprint_shares(self.megabytes(around)), evicted)
         return self._near[1]
 
     def _price(self, index: int, in_channels: int, out_channels: int) -> _Price:
@@ -143,25 +166,31 @@ class SurfaceLatency:
         return known[sizes]
 
     def _priced(self, layer: SurfaceLayer, in_channels: int, out_channels: int) -> _Price:
+        footprint, evicted = [0.0] * len(FOOTPRINT_STEPS), [0.0] * len(EVICTION_STEPS)
         if not in_channels or not out_channels:  # gone with its branch
-            return _Price(ns=0.0, steps=(0.0,) * len(FOOTPRINT_STEPS), megabytes=0.0)
+            return _Price(ns=0.0, footprint=tuple(footprint), evicted=tuple(evicted), megabytes=0.0)
         inputs, outputs = np.array([float(in_channels)]), np.array([float(out_channels)])
         surface = self.terms.surfaces[layer.surface]
         while surface.rule is not None and surface.yes is not None and surface.no is not None:
             surface = surface.yes if surface.rule.answers(inputs, outputs)[0] else surface.no
-        scale = self.terms.scales[layer.surface]
         ns = self.terms.traffic_ns * layer.elements(out_channels)
-        steps = [0.0] * len(FOOTPRINT_STEPS)
         for name, coefficient in (surface.coefficients or {}).items():
             term = term_named(name)
+            crossed = float(term_values([term], inputs, outputs, _BEYOND, _BEYOND)[0, 0])
+            added = self.terms.scales[layer.surface] * coefficient * crossed
             if term.kind == "fetched":
-                steps[term.inputs] += scale * coefficient * in_channels * out_channels
+                footprint[term.inputs] += added
+            elif term.kind in EVICTED:
+                evicted[term.inputs] += added
             else:
-                value = term_values([term], inputs, outputs, np.zeros(1))[0, 0]
-                ns += scale * coefficient * float(value)
-        return _Price(ns=ns, steps=tuple(steps), megabytes=layer.megabytes(in_channels, out_channels))
+                ns += added
+        megabytes = layer.megabytes(in_channels, out_channels)
+        return _Price(ns=ns, footprint=tuple(footprint), evicted=tuple(evicted), megabytes=megabytes)
 
 
-def _shares(megabytes: float) -> list[float]:
+_BEYOND = np.array([math.inf])  # of every step: a term's value once it is crossed
+
+
+def _footprint_shares(megabytes: float) -> tuple[float, ...]:
     size = np.array([megabytes])
-    return [float(footprint_share(step, size)[0]) for step in range(len(FOOTPRINT_STEPS))]
+    return tuple(float(footprint_share(step, size)[0]) for step in range(len(FOOTPRINT_STEPS)))
