@@ -1,4 +1,4 @@
-"""A network takes what it is told to take once what that evicts is part of it: the equation holds, by the least root."""
+"""What a network takes and what that evicts agree: the equation holds, by its least root, also counted by hand."""
 
 from __future__ import annotations
 

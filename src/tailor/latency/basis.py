@@ -28,9 +28,9 @@ _PAIRS = (
 )  # blocks of inputs and outputs whose padded product is tried: no kernel uses them all
 _ALIGNMENTS = (4, 16)
 # Megabytes of weights and activations over which the cost of fetching a weight rises: from a core's cache to memory.
-FOOTPRINT_STEPS = tuple((0.5 * 2**step, 1.0 * 2**step) for step in range(9))
+FOOTPRINT_STEPS: tuple[tuple[float, float], ...] = tuple((0.5 * 2**step, 1.0 * 2**step) for step in range(9))
 # Milliseconds that the network takes over which data of its last call are lost. Each ends where the next begins.
-EVICTION_STEPS = tuple((0.125 * 2**step, 0.25 * 2**step) for step in range(10))
+EVICTION_STEPS: tuple[tuple[float, float], ...] = tuple((0.125 * 2**step, 0.25 * 2**step) for step in range(10))
 EVICTED = ("evicted product", "evicted outputs", "evicted")  # kinds of terms: what is lost of a layer is any of these
 
 
