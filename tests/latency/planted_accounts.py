@@ -66,32 +66,37 @@ def accounted(
         widths = {g.name: max(4, round(g.width * min(1.0, share * draw.uniform(0.5, 1.5)))) for g in graph.groups}
         widths = widths if number % 2 else {name: padded(width) for name, width in widths.items()}
         network = Widths(widths)
-        ns = round(accounted_truth(graph, network) * (1 + noise * draw.gauss(0, 1)))
-        found.append(AccountedNetwork(widths=network, ns=ns, noise=max(noise, 1e-3), account=account(graph, network)))
+        true_ns = accounted_truth(graph, network)
+        found.append(
+            AccountedNetwork(
+                widths=network, ns=round(true_ns * (1 + noise * draw.gauss(0, 1))), noise=max(noise, 1e-3),
+                account=account(graph, network), expected_ns=round(true_ns),
+            )
+        )
     return found
 
 
 def evicting(networks: list[AccountedNetwork], graph: ChannelGraph = GRAPH) -> list[AccountedNetwork]:
     """The same on a host where others evict a network's data while it takes 0.25 to 0.5 ms: each layer takes longer.
 
-    Whatever the layer, 3 microseconds, 100 ns per output and 0.4 ns per input and output.
+    Whatever the layer, 8 microseconds, and 3 ns per input and output.
     """
     step, found = 1, []
     for network in networks:
         lost = {}
         for layer in graph.layers:
             inputs, outputs = layer.inputs.size(network.widths), layer.outputs.size(network.widths)
-            lost[layer.name] = 3_000 + 100.0 * outputs + 0.4 * inputs * outputs
+            lost[layer.name] = 8_000 + 3 * inputs * outputs
         costs = [0.0] * len(EVICTION_STEPS)
         costs[step] = sum(lost.values())
-        ns = settled_ns(network.ns, costs)
-        share = float(eviction_share(step, np.array([ns / 1e6]))[0])
+        ns, expected = (round(settled_ns(warm, costs)) for warm in (network.ns, network.expected_ns))
+        share = float(eviction_share(step, np.array([expected / 1e6]))[0])
         layers = {
             name: replace(account, ns=account.ns + share * lost[name] / 1.05)
             for name, account in network.account.layers.items()
         }
-        total = sum(account.ns for account in layers.values())
-        found.append(replace(network, ns=round(ns), account=replace(network.account, layers=layers, ns=total)))
+        whole = replace(network.account, layers=layers, ns=sum(account.ns for account in layers.values()))
+        found.append(replace(network, ns=ns, expected_ns=expected, account=whole))
     return found
 
 

@@ -45,7 +45,6 @@ def value(term: Term, inputs: int, outputs: int, megabytes: float, milliseconds:
         (Term(kind="even product", inputs=4, outputs=4), 0),
         (Term(kind="fetched", inputs=1), 12 * 18 * 0.5),
         (Term(kind="evicted product", inputs=4), 12 * 18 * 0.25),
-        (Term(kind="evicted outputs", inputs=4), 18 * 0.25),
         (Term(kind="evicted", inputs=4), 0.25),
         (Term(kind="evicted", inputs=3), 1),
         (Term(kind="evicted", inputs=5), 0),

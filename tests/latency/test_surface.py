@@ -41,7 +41,7 @@ def fetched_ns(inputs: np.ndarray, outputs: np.ndarray, megabytes: np.ndarray, _
 def evicted_ns(inputs: np.ndarray, outputs: np.ndarray, _: np.ndarray, milliseconds: np.ndarray) -> np.ndarray:
     """All data cost more in a network that takes more than 1 to 2 milliseconds."""
     lost = np.clip(milliseconds - 1, 0, 1)
-    return np.asarray(3_000 + 2_000 * lost + inputs * outputs * (4 + 2 * lost) + 80 * outputs * lost)
+    return np.asarray(3_000 + 2_000 * lost + inputs * outputs * (4 + 2 * lost))
 
 
 def samples(truth, number: int = 400, *, noise: float = 0.02, seed: int = 0) -> Samples:  # type: ignore[no-untyped-def]
@@ -99,6 +99,18 @@ def test_leaves_rest_on_every_sample_whichever_the_seed_chooses_splits_by() -> N
     assert not found.rules
     assert found == fit_surface(many, depthwise=False, seed=4)
     assert found != fit_surface(many.at(np.arange(1100)), depthwise=False, seed=3)
+
+
+def test_a_step_that_no_sample_has_crossed_by_half_costs_nothing_beyond_them() -> None:
+    """A few slow samples where a step just begins: its cost would be fifty times what they are off."""
+    clean = samples(padded_ns)
+    barely = {axis: getattr(clean, axis) / 4.0 * 1.02 for axis in ("megabytes", "milliseconds")}
+    slow = np.where(barely["milliseconds"] > 1.0, 1.05, 1.0)
+    assert 2 <= (slow > 1).sum() < 20
+    found = fit_surface(replace(clean, ns=clean.ns * slow, **barely), depthwise=False)
+    inputs, outputs, megabytes, milliseconds = counts(300, seed=77)
+    told = surface_ns(found, inputs, outputs, 100 * megabytes, 100 * milliseconds)
+    assert float(np.abs(told / padded_ns(inputs, outputs) - 1).mean()) < 0.05
 
 
 def test_saved_is_loaded_however_deep_the_tree() -> None:

@@ -8,6 +8,7 @@ a non-negative combination of them is a believable latency wherever it is asked.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
-    "DENSE_TERMS", "DEPTHWISE_TERMS", "EVICTED", "EVICTION_STEPS", "FOOTPRINT_STEPS", "Term", "eviction_share",
-    "footprint_share", "term_named", "term_values",
+    "DENSE_TERMS", "DEPTHWISE_TERMS", "EVICTED", "EVICTION_STEPS", "FOOTPRINT_STEPS", "Term", "crossed_share",
+    "eviction_share", "footprint_share", "term_named", "term_values",
 ]  # fmt: skip
 
 FloatArray = npt.NDArray[np.float64]
@@ -31,7 +32,7 @@ _ALIGNMENTS = (4, 16)
 FOOTPRINT_STEPS: tuple[tuple[float, float], ...] = tuple((0.5 * 2**step, 1.0 * 2**step) for step in range(9))
 # Milliseconds that the network takes over which data of its last call are lost. Each ends where the next begins.
 EVICTION_STEPS: tuple[tuple[float, float], ...] = tuple((0.125 * 2**step, 0.25 * 2**step) for step in range(10))
-EVICTED = ("evicted product", "evicted outputs", "evicted")  # kinds of terms: what is lost of a layer is any of these
+EVICTED = ("evicted product", "evicted")  # kinds of terms: what is lost of a layer grows with its weights, or does not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +43,8 @@ class Term:
     "odd outputs", "odd inputs": the channels where they are no multiple of the block, else 0 · "odd in product",
     "odd out product", "even in product": inputs x outputs where the inputs (outputs) are no (are a) multiple ·
     "even product": where both are · "fetched": inputs x outputs times how far the working set has left a cache (step
-    `inputs`) · "evicted product", "evicted outputs", "evicted": inputs x outputs, outputs or 1 times how far data are
-    evicted in the time that the network takes (step `inputs`).
+    `inputs`) · "evicted product", "evicted": inputs x outputs, or 1, times how far data are evicted in the time that
+    the network takes (step `inputs`).
     """
 
     kind: str
@@ -65,7 +66,7 @@ def term_named(name: str) -> Term:
 def _outputs() -> list[Term]:
     padded = [Term(kind="outputs", outputs=block) for block in _BLOCKS]
     padded += [Term(kind="odd outputs", outputs=block) for block in _ALIGNMENTS]
-    return padded + [Term(kind=kind, inputs=step) for kind in EVICTED[1:] for step in range(len(EVICTION_STEPS))]
+    return padded + [Term(kind="evicted", inputs=step) for step in range(len(EVICTION_STEPS))]
 
 
 def _both() -> list[Term]:
@@ -94,6 +95,16 @@ def term_values(
     return np.stack([_value(term, inputs, outputs, megabytes, milliseconds) for term in terms], axis=1)
 
 
+def crossed_share(terms: Sequence[Term], megabytes: FloatArray, milliseconds: FloatArray) -> FloatArray:
+    """How far (0 to 1) each term's step is crossed at every sample, 1 for terms without one; shape [samples, terms]."""
+    shares = {
+        "fetched": functools.partial(footprint_share, megabytes=megabytes),
+        **dict.fromkeys(EVICTED, functools.partial(eviction_share, milliseconds=milliseconds)),
+    }
+    plain = np.ones_like(megabytes)
+    return np.stack([shares[t.kind](t.inputs) if t.kind in shares else plain for t in terms], axis=1)
+
+
 def footprint_share(step: int, megabytes: FloatArray) -> FloatArray:
     """How far (0 to 1) a working set of this size has crossed a step."""
     return _crossed(FOOTPRINT_STEPS[step], megabytes)
@@ -118,8 +129,7 @@ def _value(
     if term.kind == "fetched":
         return product * footprint_share(a, megabytes)
     if term.kind in EVICTED:
-        sizes = (product, outputs, np.ones_like(inputs))
-        return sizes[EVICTED.index(term.kind)] * eviction_share(a, milliseconds)
+        return (product if term.kind == "evicted product" else 1.0) * eviction_share(a, milliseconds)
     padded_in, padded_out = np.ceil(inputs / a) * a, np.ceil(outputs / b) * b
     values: dict[str, FloatArray] = {
         "constant": np.ones_like(inputs),

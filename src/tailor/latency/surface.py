@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tailor.errors import MeasurementError
-from tailor.latency.basis import DENSE_TERMS, DEPTHWISE_TERMS, FloatArray, Term, term_named, term_values
+from tailor.latency.basis import DENSE_TERMS, DEPTHWISE_TERMS, FloatArray, Term, crossed_share, term_named, term_values
 from tailor.latency.robust import clipped_error, non_negative_fit
 
-__all__ = ["Rule", "Samples", "Surface", "fit_surface", "surface_ns"]
+__all__ = ["CROSSED", "Rule", "Samples", "Surface", "fit_surface", "surface_ns"]
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -26,6 +26,7 @@ _FEWEST = 60  # samples of a leaf
 _GAIN = 0.93  # a split must bring the error of unseen samples below this share of it
 _MOST_ASKED = 900  # samples that choose splits: dozens of splits are tried, and more samples choose no better
 _FOLDS = 3
+CROSSED = 0.5  # of a step, by one sample at least, before its cost is believed: from less it would be extrapolated far
 _BLOCKS = (4, 8, 16)
 _QUANTILES = (0.2, 0.4, 0.6, 0.8)
 
@@ -108,7 +109,8 @@ def fit_surface(samples: Samples, *, depthwise: bool, seed: int = 0) -> Surface:
     asked[np.random.default_rng(seed).permutation(len(samples))[:_MOST_ASKED]] = True
     terms = DEPTHWISE_TERMS if depthwise else DENSE_TERMS
     values = term_values(terms, samples.inputs, samples.outputs, samples.megabytes, samples.milliseconds)
-    grower = _Grower(samples=samples, terms=terms, values=values, asked=asked)
+    crossed = crossed_share(terms, samples.megabytes, samples.milliseconds) >= CROSSED
+    grower = _Grower(samples=samples, terms=terms, values=values, crossed=crossed, asked=asked)
     return grower.grow(np.ones(len(samples), dtype=bool), _DEPTH)
 
 
@@ -136,6 +138,7 @@ class _Grower:
     samples: Samples
     terms: Sequence[Term]
     values: FloatArray
+    crossed: BoolArray  # [samples, terms]
     asked: BoolArray
 
     def grow(self, where: BoolArray, depth: int) -> Surface:
@@ -148,10 +151,16 @@ class _Grower:
         return Surface(rule=split, yes=self.grow(where & answers, depth - 1), no=self.grow(where & ~answers, depth - 1))
 
     def _leaf(self, where: BoolArray) -> Surface:
-        solution = non_negative_fit(self.values[where], self.samples.ns[where])
+        solution = self._solution(where)
         return Surface(
             coefficients={term.name: float(c) for term, c in zip(self.terms, solution, strict=True) if c > 0}
         )
+
+    def _solution(self, where: BoolArray, rounds: int = 3) -> FloatArray:
+        """A coefficient for every term, 0 where no sample says what it costs."""
+        solution, told = np.zeros(len(self.terms)), self.crossed[where].any(axis=0)
+        solution[told] = non_negative_fit(self.values[where][:, told], self.samples.ns[where], rounds=rounds)
+        return solution
 
     def _best_split(self, where: BoolArray) -> Rule | None:
         best, found = _GAIN * self._unseen_error(where), None
@@ -178,6 +187,6 @@ class _Grower:
         fold, total = np.arange(len(where)) % _FOLDS, 0.0
         for one in range(_FOLDS):
             seen, unseen = where & (fold != one), where & (fold == one)
-            solution = non_negative_fit(self.values[seen], self.samples.ns[seen], rounds=2)
+            solution = self._solution(seen, rounds=2)
             total += clipped_error(self.values[unseen] @ solution, self.samples.ns[unseen])
         return total

@@ -18,7 +18,7 @@ from tailor.latency.factored import FitError, signature_of
 from tailor.latency.fitting import fit_error
 from tailor.latency.robust import FloatArray, reweighted
 from tailor.latency.seen import narrowest_of, removed_of
-from tailor.latency.surface import Samples, Surface, fit_surface, surface_ns
+from tailor.latency.surface import CROSSED, Samples, Surface, fit_surface, surface_ns
 from tailor.latency.surface_model import SurfaceLayer, SurfaceTerms
 from tailor.spec import ChannelGraph, Layer, Widths
 
@@ -38,12 +38,17 @@ _LARGEST_COMMON = 1.3  # an engine's account may leave out what takes a little, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountedNetwork:
-    """A network that was measured: its latency in ns, the relative standard error of that, and its account."""
+    """A network that was measured: its latency in ns, the relative standard error of that, and its account.
+
+    `expected_ns` is what it takes as a model tells that has not seen it. For how long its data are evicted is read from
+    that: noise in a latency must not explain itself.
+    """
 
     widths: Widths
     ns: int
     noise: float
     account: NetworkAccount
+    expected_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,16 +70,13 @@ class _Problem:
     spent: FloatArray  # NaN where a layer has no account
     elements: FloatArray
     megabytes: FloatArray
+    milliseconds: FloatArray  # that there are to evict its data
     ns: FloatArray
     trust: FloatArray
 
     @property
     def kinds(self) -> int:
         return max(layer.surface for layer in self.layers) + 1
-
-    @property
-    def milliseconds(self) -> FloatArray:
-        return self.ns / 1e6
 
     def columns(self, kind: int) -> list[int]:
         return [index for index, layer in enumerate(self.layers) if layer.surface == kind]
@@ -149,6 +151,7 @@ def _problem(
         spent=spent,
         elements=(outputs * written).sum(axis=1),
         megabytes=_megabytes(layers, networks),
+        milliseconds=np.array([n.expected_ns / 1e6 for n in networks]),
         ns=ns,
         trust=np.array([_MODEL_ERROR / np.hypot(_MODEL_ERROR, network.noise) for network in networks]),
     )
@@ -223,7 +226,8 @@ def _design(problem: _Problem, surfaces: Sequence[Surface], milliseconds: FloatA
         inputs, outputs = problem.inputs[:, index], problem.outputs[:, index]
         ns = surface_ns(surfaces[layer.surface], inputs, outputs, problem.megabytes, milliseconds)
         kinds[layer.surface] += np.where(outputs > 0, ns, 0.0)  # a removed layer costs nothing
-    steps = [problem.megabytes * footprint_share(step, problem.megabytes) for step in range(len(FOOTPRINT_STEPS))]
+    shares = [footprint_share(step, problem.megabytes) for step in range(len(FOOTPRINT_STEPS))]
+    steps = [problem.megabytes * share * (share.max() >= CROSSED) for share in shares]
     return np.stack([*kinds, problem.elements, np.ones_like(problem.ns), *steps], axis=1)
 
 

@@ -1,6 +1,7 @@
 """Fits both latency models to what was measured, and keeps the mean of them that predicts unseen networks best.
 
-A first fit tells what the host's state added in each session; the second is to the ratios without that.
+A first fit tells what the host's state added in each session, and about what each network takes; the second is to the
+ratios without that, and reads from it for how long a network's data are evicted.
 """
 
 from __future__ import annotations
@@ -57,9 +58,9 @@ def fit_latency(
     """
     how = _How(graph=graph, lone=lone, accounts=probed.accounts, dense_ns=dense_ns, batch_size=batch_size, seed=seed)
     first = how.fitted(probed.times)
-    predicted = {Widths(network.widths): network.predicted_ns / dense_ns for network in first.networks}
-    steady, host_noise = probed.steadied(predicted)
-    return replace(how.fitted(steady), host_noise=host_noise) if host_noise else first
+    expected = {Widths(network.widths): network.predicted_ns for network in first.networks}
+    steady, host_noise = probed.steadied({widths: ns / dense_ns for widths, ns in expected.items()})
+    return replace(how.fitted(steady, expected), host_noise=host_noise) if host_noise else first
 
 
 def held_out_error(
@@ -83,8 +84,10 @@ class _How:
     batch_size: int
     seed: int
 
-    def fitted(self, times: Mapping[Widths, NetworkTime]) -> FittedLatency:
-        """Both models, fitted to these."""
+    def fitted(
+        self, times: Mapping[Widths, NetworkTime], expected: Mapping[Widths, int] | None = None
+    ) -> FittedLatency:
+        """Both models, fitted to these; `expected` is what an earlier fit told of them in ns, else lone layers do."""
         dense, dense_ns = self.graph.dense_widths, self.dense_ns
         samples = [(widths, round(found.ratio * dense_ns), found.noise) for widths, found in times.items()]
         factored = fit_factored(
@@ -102,16 +105,21 @@ class _How:
         if len(places) < max(FEWEST_NETWORKS, _ACCOUNTED_SHARE * len(samples)):
             return alone
         accounted = [samples[place] for place in places]
+        theirs = [factored.predicted_ns[place] for place in places]
+        told = theirs if expected is None else [expected[widths] for widths, _, _ in accounted]
         fit = fit_surfaces(
             self.graph,
-            [AccountedNetwork(widths=w, ns=ns, noise=noise, account=self.accounts[w]) for w, ns, noise in accounted],
+            [
+                AccountedNetwork(widths=w, ns=ns, noise=noise, account=self.accounts[w], expected_ns=own)
+                for (w, ns, noise), own in zip(accounted, told, strict=True)
+            ],
             dense_ns=dense_ns,
             batch_size=self.batch_size,
             seed=self.seed,
         )
         measured = np.array([float(ns) for _, ns, _ in accounted])
-        theirs = np.array([float(factored.predicted_ns[place]) for place in places])
-        blend, predicted = best_blend(np.array(fit.predicted_ns, dtype=float), theirs, measured)
+        ours = np.array(fit.predicted_ns, dtype=float)
+        blend, predicted = best_blend(ours, np.array(theirs, dtype=float), measured)
         if not blend.share:
             return alone
         return FittedLatency(
