@@ -1,8 +1,9 @@
 """What a network takes when it waits the longer for its data the longer it takes.
 
-Between two uses of a weight, a buffer or a piece of code lies one call of the network. Meanwhile other machines on the
-host fill the caches that they share with it, so a layer is slower in a slow network than in a fast one, whatever its
-own channels. What a network takes is therefore where what it is told to take and what that adds agree.
+A layer is slower in a slow network than in a fast one, whatever its own channels. Between two uses of a weight, a
+buffer or a piece of code lies one call of the network; the longer that is, the more of the caches others on the host
+have filled meanwhile (the network's own working set tells less, see docs/latency.md). So a network takes what its
+layers take in as much time as it takes.
 """
 
 from __future__ import annotations
