@@ -205,6 +205,7 @@ def judge(case: Case, raw: Raw) -> dict[str, Any]:
     return {
         "case": asdict(case),
         "environment": raw.environment,
+        "fitted_at": collect()["commit"],
         "model": model_name(fit),
         "statistic": surveyed.probed.statistic,
         "dense_ms": surveyed.dense_ns / 1e6,
@@ -376,7 +377,8 @@ def tables() -> None:
         "10 sessions in changing company after the profile (some before it), those of a quiet host counting most, and "
         "drift is to sessions of another time. Probes are whole networks; the column noise is the median standard "
         "error of the unseen networks' measurements, by how their sessions scatter. A case stands here once per "
-        "machine. Models that name no shares may be older than the blend of two. Levels are those by which the "
+        "machine. Models that name no shares may be older than the blend of two; those fitted again are a later "
+        "version's fit to the same measurements. Levels are those by which the "
         "profile's networks fit together better (before: that repeated better), quiet or usual; the oldest rows are by "
         "medians of paired ratios. The last columns are mean / worst error of the other ways of predicting these "
         "networks.",
@@ -394,7 +396,8 @@ def _row(result: Mapping[str, Any]) -> tuple[object, ...]:
     others = [result["errors"][method] for method in METHODS[1:]]
     return (
         case["network"], case["engine"], case["batch"], case["threads"], result["environment"]["cpu"],
-        _levels(result), result["model"], f"{result['dense_ms']:.2f}", result["probes"], result["layer_probes"],
+        _levels(result), result["model"] + (", fitted again" if _fitted_again(result) else ""),
+        f"{result['dense_ms']:.2f}", result["probes"], result["layer_probes"],
         f"{result['profile_seconds'] / 60:.1f}", f"**{own['mean']:.1%}**", f"{own['worst']:.1%}",
         f"{statistics.median(network['noise'] for network in result['networks']):.1%}",
         result.get("truth_sessions", ""),
@@ -414,6 +417,12 @@ def _kept(result: Mapping[str, Any]) -> bool:
     """Whether the goal was."""
     own = result["errors"]["tailor"]
     return own["mean"] <= GOAL_MEAN and own["worst"] <= GOAL_WORST and result["profile_seconds"] <= GOAL_SECONDS
+
+
+def _fitted_again(result: Mapping[str, Any]) -> bool:
+    """Whether another version than the one that measured has fitted the model."""
+    measured_at = result["environment"]["commit"]
+    return bool(result.get("fitted_at", measured_at) != measured_at)
 
 
 def _drift(result: Mapping[str, Any]) -> float | None:
