@@ -36,7 +36,7 @@ def request(out: Path, **changes: object) -> CompareRequest:
         out=out,
         database=out.parent / "measurements.sqlite",
     )
-    asked = {"methods": ("uniform", "sp-lamp"), "budgets": [Budget.parse("75%"), Budget.parse("2%")]} | changes
+    asked = {"methods": ("uniform", "sp-lamp"), "budgets": [Budget.parse("90%"), Budget.parse("2%")]} | changes
     return CompareRequest(shared=shared, **asked)  # type: ignore[arg-type]
 
 
@@ -52,7 +52,7 @@ def finished(place: Path) -> Comparison:
 
 def test_every_method_and_budget_is_a_row_and_what_cannot_be_reached_says_so(finished: Comparison) -> None:
     assert [(run.budget, run.method) for run in finished.runs] == [
-        ("75%", "uniform"), ("75%", "sp-lamp"), ("2%", "uniform"), ("2%", "sp-lamp"),
+        ("90%", "uniform"), ("90%", "sp-lamp"), ("2%", "uniform"), ("2%", "sp-lamp"),
     ]
     for run in finished.runs[:2]:
         assert run.outcome in {"PASS", "FAIL", "UNDECIDED"}
@@ -76,7 +76,7 @@ def test_tables_are_there_for_people_and_programs(finished: Comparison, place: P
     assert float(rows[0]["ratio"]) == pytest.approx(finished.runs[0].ratio.value)  # type: ignore[union-attr]
     assert rows[2]["ratio"] == ""
     page, text = (place / "compare.html").read_text(), (place / "compare.md").read_text()
-    for word in ("uniform", "sp-lamp", "75%", "ERROR"):
+    for word in ("uniform", "sp-lamp", "90%", "ERROR"):
         assert word in page
         assert word in text
     assert "<svg" in page
