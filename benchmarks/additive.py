@@ -2,6 +2,7 @@
 
     python benchmarks/additive.py
     python benchmarks/additive.py --host NAME       # keep the results beside another machine's
+    python benchmarks/additive.py --tables          # the tables from the results there are
 
 Three experiments on a chain of layers, each network as fresh instances in shuffled rounds:
 
@@ -32,7 +33,7 @@ import numpy as np
 import torch
 
 import tailor
-from environment import collect, markdown_table, write_results
+from environment import RESULTS, collect, markdown_table, write_results
 from tailor.engines import open_device
 from tailor.engines.subjects import network_subject
 from tailor.errors import MeasurementError
@@ -267,10 +268,19 @@ def reproducible(rows: Sequence[Sequence[float]]) -> tuple[float, float]:
 
 def tables(report: Mapping[str, dict]) -> list[str]:
     """One per experiment."""
-    sums, layers, blocks = [], [], []
+    sums, told, layers, blocks = [], [], [], []
     for case, found in report.items():
         pairs = [Pair(**{**each, "old": tuple(each["old"]), "new": tuple(each["new"])}) for each in found["pairs"]]
         alike = statistics.median(pair.unlike for pair in pairs)
+        seen, predicted = [pair.interplay for pair in pairs], [pair.predicted for pair in pairs]
+        told.append(
+            (
+                case, f"{statistics.correlation(seen, predicted):.2f}",
+                f"{statistics.linear_regression(predicted, seen).slope:.1f}", f"{rms(seen):.1%}",
+                f"{rms([one - other for one, other in zip(seen, predicted, strict=True)]):.1%}",
+                f"{rms([pair.error for pair in pairs]):.1%}",
+            )
+        )  # fmt: skip
         for which, chosen in (
             ("all", pairs),
             ("alike", [pair for pair in pairs if pair.unlike <= alike]),
@@ -284,7 +294,7 @@ def tables(report: Mapping[str, dict]) -> list[str]:
                     f"{100 * statistics.fmean(values):+.1f} ± {100 * error:.1f} %",
                     f"{100 * statistics.fmean(pair.predicted for pair in chosen):+.1f} %",
                     f"{100 * min(values):+.1f} to {100 * max(values):+.1f} %",
-                    f"{100 * math.sqrt(statistics.fmean(pair.error**2 for pair in chosen)):.1f} %",
+                    f"{rms([pair.error for pair in chosen]):.1%}",
                 )
             )  # fmt: skip
         company = [Company(**each) for each in found["company"]]
@@ -302,12 +312,18 @@ def tables(report: Mapping[str, dict]) -> list[str]:
         "case", "pairs", "how unlike the two are (log ratio)", "new over old, less 1", "as predicted", "from, to",
         "error of one pair",
     )  # fmt: skip
+    told_header = (
+        "case", "correlation of measured and predicted", "measured per predicted", "root mean square, measured",
+        "measured less predicted", "error",
+    )  # fmt: skip
     company_header = ("case", "layers", "log latency over that of all others", "when the others take twice as long")
     blocks_header = ("case", "between networks, again in every process", "within a network, between processes")
     return [
         "Exchanged halves: every layer keeps its channels, so of a sum nothing would change. The half of the pairs "
         "that are alike in latency stands apart from the other. ± is a standard error.",
         markdown_table(exchanged_header, sums),
+        "The same pairs, as the latency model of a profile tells them:",
+        markdown_table(told_header, told),
         "Layers in other company, by the engine's own accounts: the slope through the origin of how a layer's latency "
         "changes with that of all other layers of its network. The standard error leaves out one layer at a time.",
         markdown_table(company_header, layers),
@@ -317,10 +333,31 @@ def tables(report: Mapping[str, dict]) -> list[str]:
     ]
 
 
+def measured(case: str, first_seed: int, count: int) -> dict[str, list]:
+    """All three experiments on one case."""
+    network, pairs, company = Network.opened(case), [], []
+    latency = network.profiled().latency
+    for seed in range(first_seed, first_seed + count):
+        every = exchanged(network, seed)
+        told = timed(network, every, seed)
+        pair = pair_of(told, [latency.predict(widths).ns for widths in every])
+        pairs.append(pair)
+        company += company_of(network, every, told)
+        print(case, seed, f"{pair.interplay:+.3f} ± {pair.error:.3f}, as told {pair.predicted:+.3f}", flush=True)
+    rows = again(case, first_seed)
+    return {"pairs": [asdict(pair) for pair in pairs], "company": [asdict(each) for each in company], "blocks": rows}
+
+
+def rms(values: Sequence[float]) -> float:
+    """Root mean square."""
+    return math.sqrt(statistics.fmean(value**2 for value in values))
+
+
 def main() -> None:
     """Measure every case, or in a process of its own the networks of one in the same blocks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="")
+    parser.add_argument("--tables", action="store_true", help="measure nothing")
     parser.add_argument("--pairs", type=int, default=16)
     parser.add_argument("--case", action="append", choices=tuple(CASES), help="only this one; may be given again")
     parser.add_argument("--seed", type=int, default=10)
@@ -332,27 +369,18 @@ def main() -> None:
         told = timed(network, in_blocks(network, asked.seed), asked.process)
         print(json.dumps([math.log(each.ns) for each in told]))
         return
-    environment, report = collect("onnxruntime", "openvino"), {}
-    for case in asked.case or CASES:
-        network, pairs, company = Network.opened(case), [], []
-        latency = network.profiled().latency
-        for seed in range(asked.seed, asked.seed + asked.pairs):
-            every = exchanged(network, seed)
-            told = timed(network, every, seed)
-            pairs.append(pair_of(told, [latency.predict(widths).ns for widths in every]))
-            company += company_of(network, every, told)
-            pair = pairs[-1]
-            print(case, seed, f"{pair.interplay:+.3f} ± {pair.error:.3f}, as told {pair.predicted:+.3f}", flush=True)
-        rows = again(case, asked.seed)
-        report[case] = {
-            "pairs": [asdict(pair) for pair in pairs], "company": [asdict(each) for each in company], "blocks": rows,
-        }  # fmt: skip
     name = "additive" + (f"_{asked.host}" if asked.host else "")
+    if asked.tables:
+        report = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    else:
+        environment = collect("onnxruntime", "openvino")
+        cases = {case: measured(case, asked.seed, asked.pairs) for case in asked.case or CASES}
+        report = {"environment": environment, "cases": cases}
     path = write_results(
         name,
-        {"environment": environment, "cases": report},
+        report,
         title="Whether the latency of a network is a sum over its layers",
-        tables=tables(report),
+        tables=tables(report["cases"]),
         command="python benchmarks/additive.py" + (f" --host {asked.host}" if asked.host else ""),
     )
     print(path)
