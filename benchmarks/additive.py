@@ -54,6 +54,7 @@ CASES = {
 INSTANCES, ROUNDS, ACCOUNT_SECONDS = 4, 24, 0.3
 SPREAD = 0.2  # standard deviation of the shares of one network's groups
 BLOCK, IN_BLOCKS, PROCESSES = 16, 12, 3
+FEWEST_PAIRS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -364,6 +365,8 @@ def main() -> None:
     parser.add_argument("--blocks", choices=tuple(CASES), help=argparse.SUPPRESS)
     parser.add_argument("--process", type=int, default=0, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.pairs < FEWEST_PAIRS:
+        parser.error(f"--pairs {asked.pairs}: {FEWEST_PAIRS} at least, for each half of them to have a standard error")
     if asked.blocks:
         network = Network.opened(asked.blocks)
         told = timed(network, in_blocks(network, asked.seed), asked.process)
@@ -376,12 +379,14 @@ def main() -> None:
         environment = collect("onnxruntime", "openvino")
         cases = {case: measured(case, asked.seed, asked.pairs) for case in asked.case or CASES}
         report = {"environment": environment, "cases": cases}
+    host = [f"--host {asked.host}"] if asked.host else []
+    only = report["cases"] if len(report["cases"]) < len(CASES) else ()
     path = write_results(
         name,
         report,
         title="Whether the latency of a network is a sum over its layers",
         tables=tables(report["cases"]),
-        command="python benchmarks/additive.py" + (f" --host {asked.host}" if asked.host else ""),
+        command=" ".join(["python benchmarks/additive.py", *host, *(f'--case "{case}"' for case in only)]),
     )
     print(path)
 
