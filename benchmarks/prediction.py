@@ -8,10 +8,10 @@
     python benchmarks/prediction.py --tables              # the tables and the figure from the results there are
 
 Per network and target: a profile from nothing (no database), and 32 random pruned networks that it has not seen, half
-of them from the layers' candidates, half of any widths. All of these run in turn, as fresh instances, in the rounds of
-the sessions of the profile's own networks (of 24 or more), and the profile's clock stands still for their share: a
-shared host changes from minute to minute, and slows small networks otherwise than large ones, so that both have to
-meet the same minutes.
+of them from the layers' candidates, half of any widths. All of these run, as fresh instances, with every session of
+the profile's own networks (of 24 or more): in turn in its rounds, half as many as its own at most, and the others right
+after it. The profile's clock stands still for them all. A shared host changes from minute to minute, and slows small
+networks otherwise than large ones, so that both have to meet the same minutes.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ def judge(case: Case, raw: Raw) -> dict[str, Any]:
         "truth_seconds": raw.truth_seconds,
         "drift": raw.drift,
         "truth_sessions": max(map(len, raw.sessions.values())),
-        "truth_in": "the profile's",
+        "truth_in": "the profile's and behind",
         "host_noise": fit.host_noise,
         "held_out": asdict(fit.error),
         "errors": {method: asdict(fit_error(np.array(told, float), ns)) for method, told in predicted.items()},
@@ -260,6 +260,17 @@ class Unseen:
         """Those of the next session, which has so many others: half as many at most, none where these are few."""
         return [*itertools.islice(self._turns, min(self._at_once, beside // 2) if beside >= self._beside else 0)]
 
+    def behind(self, others: Sequence[Widths]) -> list[list[Widths]]:
+        """All but those that ran in a session, for sessions right after it; none where none ran in it."""
+        left = [widths for widths in self.known["quiet"] if widths not in others] if others else []
+        return [left[start : start + self._at_once] for start in range(0, len(left), self._at_once)]
+
+    def keep(self, timed: TimedNetworks, networks: Sequence[Widths], beside: int) -> None:
+        """What a session said of these, one of so many networks of the profile or right after it."""
+        for statistic, times in timed.times.items():
+            for widths in networks:
+                self.known[statistic][widths].append(Seen(time=times[widths], beside=beside))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BothTimer(NetworkTimer):
@@ -275,14 +286,13 @@ class BothTimer(NetworkTimer):
         others = self.unseen.turn(len(networks))
         timed = NetworkTimer.time(self, [*networks, *others], settings, account=account)
         spent = time.perf_counter() - started
-        for statistic, times in timed.times.items():
-            for widths in others:
-                self.unseen.known[statistic][widths].append(Seen(time=times[widths], beside=len(networks)))
+        self.unseen.keep(timed, others, len(networks))
         theirs = {self.key(widths) for widths in others}
         ran = {each.subject: sum(each.samples_ns) for each in timed.measurements}
         share = sum(ns for key, ns in ran.items() if key in theirs) / sum(ran.values())
         rounds = timed.seconds or spent
         self.unseen.seconds += share * rounds + (spent - rounds) * len(theirs) / len(ran)
+        self._time_behind(others, len(networks), settings)
         return replace(
             timed,
             times={name: {widths: own[widths] for widths in networks if widths in own}
@@ -291,6 +301,14 @@ class BothTimer(NetworkTimer):
             seconds=(1 - share) * rounds,
             measurements=tuple(each for each in timed.measurements if each.subject not in theirs),
         )
+
+
+    def _time_behind(self, others: Sequence[Widths], beside: int, settings: TimingSettings) -> None:
+        """Time what did not run with the profile's networks right after them; its clock stands still."""
+        started = time.perf_counter()
+        for networks in self.unseen.behind(others):
+            self.unseen.keep(NetworkTimer.time(self, networks, settings), networks, beside)
+        self.unseen.seconds += time.perf_counter() - started
 
 
 def by_flops(raw: Raw, networks: Sequence[Widths]) -> list[float]:
@@ -372,8 +390,9 @@ def tables() -> None:
         f"{UNSEEN} unseen networks a case. Where a number of sessions stands, each was measured in so many at most, "
         "with fresh instances; drift is by how much the later half of its sessions differs from the earlier one, on "
         "average. "
-        "Sessions are those of the profile's own networks, in the same rounds, or (older) sessions between them, as "
-        "the column beside says. Rows without a number are older still: unseen networks were timed in 4 to "
+        "Sessions are those of the profile's own networks, in the same rounds, and right behind them where rounds are "
+        "slow, or (older) only the former, or only between them, as the column beside says. Rows without a number are "
+        "older still: unseen networks were timed in 4 to "
         "10 sessions in changing company after the profile (some before it), those of a quiet host counting most, and "
         "drift is to sessions of another time. Probes are whole networks; the column noise is the median standard "
         "error of the unseen networks' measurements, by how their sessions scatter. A case stands here once per "
