@@ -302,7 +302,6 @@ class BothTimer(NetworkTimer):
             measurements=tuple(each for each in timed.measurements if each.subject not in theirs),
         )
 
-
     def _time_behind(self, others: Sequence[Widths], beside: int, settings: TimingSettings) -> None:
         """Time what did not run with the profile's networks right after them; its clock stands still."""
         started = time.perf_counter()
