@@ -119,7 +119,10 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class Raw:
-    """What one case measured: the profile's survey, and each unseen network's sessions by statistic."""
+    """What one case measured: the profile's survey, and each unseen network's sessions by statistic.
+
+    `behind` says whether some of these were right behind the profile's own.
+    """
 
     graph: ChannelGraph
     survey: Survey
@@ -127,6 +130,7 @@ class Raw:
     profile_seconds: float
     truth_seconds: float
     known: dict[str, dict[Widths, list[Seen]]]
+    behind: bool = False
 
     @property
     def sessions(self) -> dict[Widths, list[Seen]]:
@@ -180,6 +184,7 @@ def measure(case: Case) -> Raw:
         profile_seconds=found.seconds,
         truth_seconds=unseen.seconds,
         known=unseen.known,
+        behind=unseen.ran_behind,
     )
 
 
@@ -217,7 +222,7 @@ def judge(case: Case, raw: Raw) -> dict[str, Any]:
         "truth_seconds": raw.truth_seconds,
         "drift": raw.drift,
         "truth_sessions": max(map(len, raw.sessions.values())),
-        "truth_in": "the profile's and behind",
+        "truth_in": "the profile's" + (" and behind" if raw.behind else ""),
         "host_noise": fit.host_noise,
         "held_out": asdict(fit.error),
         "errors": {method: asdict(fit_error(np.array(told, float), ns)) for method, told in predicted.items()},
@@ -248,6 +253,7 @@ class Unseen:
         self._turns, self._beside = itertools.cycle(networks), beside
         self._at_once = min(at_once, len(networks))
         self.seconds = 0.0
+        self.ran_behind = False
         self.known: dict[str, dict[Widths, list[Seen]]] = {
             statistic: {widths: [] for widths in networks} for statistic in SHARES
         }
@@ -307,6 +313,7 @@ class BothTimer(NetworkTimer):
         started = time.perf_counter()
         for networks in self.unseen.behind(others):
             self.unseen.keep(NetworkTimer.time(self, networks, settings), networks, beside)
+            self.unseen.ran_behind = True
         self.unseen.seconds += time.perf_counter() - started
 
 

@@ -50,6 +50,9 @@ def main() -> None:
     if not asked.tables:
         if not asked.case:
             parser.error("--case names what is to be measured again, e.g. vgg16_openvino_b1_t1")
+        known = sorted(path.stem for path in (RESULTS / "prediction" / asked.host).glob("*.json"))
+        if unknown := sorted(set(asked.case) - set(known)):
+            parser.error(f"nothing was recorded of {', '.join(unknown)} on {asked.host!r}; of {known or 'nothing'} was")
         report = {"environment": collect("onnxruntime", "openvino"), "cases": report["cases"]}
         for case in asked.case:
             report["cases"][case] = again(asked.host, case)
