@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from dataclasses import replace
@@ -12,7 +13,8 @@ from planted import chain, padded
 from tailor.latency.accounts import LayerAccount, NetworkAccount
 from tailor.latency.basis import EVICTION_STEPS, eviction_share
 from tailor.latency.eviction import settled_ns
-from tailor.latency.surface_fitting import AccountedNetwork
+from tailor.latency.surface_fitting import AccountedNetwork, fit_surfaces
+from tailor.latency.surface_model import SurfaceTerms
 from tailor.spec import Axis, ChannelGraph, ChannelGroup, Layer, LayerShape, Widths
 
 OVERHEAD = 600.0  # ns that accounting costs per node
@@ -74,6 +76,12 @@ def accounted(
             )
         )
     return found
+
+
+@functools.cache
+def fitted_surfaces() -> SurfaceTerms:
+    """What is fitted on these networks, some seconds of work: once for all tests of a process."""
+    return fit_surfaces(GRAPH, accounted(), dense_ns=round(accounted_truth(GRAPH, GRAPH.dense_widths))).terms
 
 
 def evicting(networks: list[AccountedNetwork], graph: ChannelGraph = GRAPH) -> list[AccountedNetwork]:

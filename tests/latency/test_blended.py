@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import random
 
 import numpy as np
 import pytest
 from planted import lone_of
-from planted_accounts import GRAPH, accounted, accounted_truth, concatenated
+from planted_accounts import GRAPH, accounted, accounted_truth, concatenated, fitted_surfaces
 
 from tailor.errors import SchemaError
 from tailor.latency.bands import ErrorBand
 from tailor.latency.blended import Blend, BlendedLatency, best_blend, latency_model
-from tailor.latency.factored import FactoredLatency
+from tailor.latency.factored import FactoredLatency, FactoredTerms
 from tailor.latency.fitting import fit_factored
-from tailor.latency.surface_fitting import fit_surfaces
 from tailor.latency.surface_model import SurfaceLatency
 from tailor.serialize import decode, encode
 from tailor.spec import Widths
 
 CANDIDATES = {g.name: tuple(range(16, g.width + 1, 16)) for g in GRAPH.groups}
-NETWORKS = accounted()
 DENSE_NS = round(accounted_truth(GRAPH, GRAPH.dense_widths))
-SURFACES = fit_surfaces(GRAPH, NETWORKS, dense_ns=DENSE_NS).terms
-TERMS = fit_factored(
-    GRAPH.layers, lone_of(GRAPH), [(n.widths, n.ns, n.noise) for n in NETWORKS], dense=GRAPH.dense_widths,
-    dense_ns=DENSE_NS,
-).terms
 BANDS = (ErrorBand(ns=50_000, q90=0.2), ErrorBand(ns=10**12, q90=0.05))
+
+
+@functools.cache
+def factored() -> FactoredTerms:
+    """The factored model of the same networks."""
+    return fit_factored(
+        GRAPH.layers, lone_of(GRAPH), [(n.widths, n.ns, n.noise) for n in accounted()], dense=GRAPH.dense_widths,
+        dense_ns=DENSE_NS,
+    ).terms
 
 
 def drawn(count: int) -> list[Widths]:
@@ -37,8 +40,8 @@ def drawn(count: int) -> list[Widths]:
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_predictions_terms_and_layers_are_the_weighted_means(share: float) -> None:
-    both = BlendedLatency(SURFACES, TERMS, Blend(share=share, bands=BANDS))
-    first, second = SurfaceLatency(SURFACES), FactoredLatency(TERMS)
+    both = BlendedLatency(fitted_surfaces(), factored(), Blend(share=share, bands=BANDS))
+    first, second = SurfaceLatency(fitted_surfaces()), FactoredLatency(factored())
     for widths in drawn(10):
         found = both.predict(widths)
         assert found.ns == pytest.approx(
@@ -54,7 +57,7 @@ def test_predictions_terms_and_layers_are_the_weighted_means(share: float) -> No
 
 
 def test_what_one_model_extrapolates_is_extrapolated() -> None:
-    both = BlendedLatency(SURFACES, TERMS, Blend(share=0.5, bands=BANDS))
+    both = BlendedLatency(fitted_surfaces(), factored(), Blend(share=0.5, bands=BANDS))
     assert both.predict(GRAPH.dense_widths).source == "fitted"
     assert both.predict(Widths(dict.fromkeys(CANDIDATES, 1))).source == "extrapolated"
 
@@ -74,10 +77,10 @@ def test_errors_that_have_nothing_to_do_with_each_other_are_halved_and_shared_on
 def test_a_blend_is_stored_and_needs_two_models_of_the_same_layers() -> None:
     blend = Blend(share=0.4, bands=BANDS)
     assert decode(encode(blend), Blend) == blend
-    assert isinstance(latency_model(SURFACES, TERMS, blend), BlendedLatency)
-    assert isinstance(latency_model(SURFACES, None, None), SurfaceLatency)
-    assert isinstance(latency_model(None, TERMS, None), FactoredLatency)
-    for missing in ((None, None, None), (SURFACES, TERMS, None)):
+    assert isinstance(latency_model(fitted_surfaces(), factored(), blend), BlendedLatency)
+    assert isinstance(latency_model(fitted_surfaces(), None, None), SurfaceLatency)
+    assert isinstance(latency_model(None, factored(), None), FactoredLatency)
+    for missing in ((None, None, None), (fitted_surfaces(), factored(), None)):
         with pytest.raises(SchemaError, match="no latency model"):
             latency_model(*missing)
     joined = concatenated()
@@ -86,4 +89,4 @@ def test_a_blend_is_stored_and_needs_two_models_of_the_same_layers() -> None:
         dense=joined.dense_widths, dense_ns=DENSE_NS,
     ).terms
     with pytest.raises(SchemaError, match="different layers"):
-        BlendedLatency(SURFACES, other, blend)
+        BlendedLatency(fitted_surfaces(), other, blend)

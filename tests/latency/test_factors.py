@@ -8,19 +8,15 @@ from dataclasses import dataclass
 
 import pytest
 from planted import lone_of, network_truth
-from planted_accounts import GRAPH, accounted, accounted_truth, concatenated
+from planted_accounts import GRAPH, accounted, concatenated, fitted_surfaces
 
 from tailor.latency.factored import FactoredLatency
 from tailor.latency.factors import Factors, factors_of
 from tailor.latency.fitting import fit_factored
-from tailor.latency.surface_fitting import fit_surfaces
 from tailor.latency.surface_model import SurfaceLatency
 from tailor.spec import Axis, ChannelGraph, Layer, Widths
 
 CANDIDATES = {g.name: tuple(range(16, g.width + 1, 16)) for g in GRAPH.groups}
-SURFACES = SurfaceLatency(
-    fit_surfaces(GRAPH, accounted(), dense_ns=round(accounted_truth(GRAPH, GRAPH.dense_widths))).terms
-)
 JOINED = concatenated()
 JOINED_CANDIDATES = {"stem": (8, 20, 32), "a": (8, 17, 32), "b": (16, 48), "z": (4, 9, 16), "out": (16, 40, 64)}
 
@@ -78,22 +74,24 @@ def test_a_model_without_caches_is_its_factors_everywhere() -> None:
 
 
 def test_around_a_network_the_factors_are_the_models_own_prediction() -> None:
+    surfaces = SurfaceLatency(fitted_surfaces())
     for around in drawn(CANDIDATES, 10):
-        factors = SURFACES.factors(CANDIDATES, around)
+        factors = surfaces.factors(CANDIDATES, around)
         assert_pairs(factors, CANDIDATES)
-        assert factors.total_ns(around) == pytest.approx(SURFACES.predict(around).ns, abs=len(factors.terms) + 1)
+        assert factors.total_ns(around) == pytest.approx(surfaces.predict(around).ns, abs=len(factors.terms) + 1)
 
 
 def test_as_long_as_the_caches_are_as_full_the_factors_are_the_model() -> None:
     """Below half a megabyte nothing is fetched; a dense network around tells a narrow one as if they were."""
+    surfaces = SurfaceLatency(fitted_surfaces())
     small = {group: tuple(width for width in widths if width <= 32) for group, widths in CANDIDATES.items()}
-    factors = SURFACES.factors(small, Widths(dict.fromkeys(small, 32)))
-    assert SURFACES.megabytes(Widths(dict.fromkeys(small, 32))) < 0.5
+    factors = surfaces.factors(small, Widths(dict.fromkeys(small, 32)))
+    assert surfaces.megabytes(Widths(dict.fromkeys(small, 32))) < 0.5
     for widths in drawn(small):
-        assert factors.total_ns(widths) == pytest.approx(SURFACES.predict(widths).ns, abs=len(factors.terms) + 1)
-    full = SURFACES.factors(CANDIDATES, GRAPH.dense_widths)
+        assert factors.total_ns(widths) == pytest.approx(surfaces.predict(widths).ns, abs=len(factors.terms) + 1)
+    full = surfaces.factors(CANDIDATES, GRAPH.dense_widths)
     narrow = Widths(dict.fromkeys(CANDIDATES, 16))
-    assert full.total_ns(narrow) > SURFACES.predict(narrow).ns + 1_000
+    assert full.total_ns(narrow) > surfaces.predict(narrow).ns + 1_000
 
 
 def test_groups_without_a_choice_are_constants() -> None:

@@ -7,14 +7,13 @@ from dataclasses import replace
 
 import pytest
 from planted import chain, lone_of, network_truth
-from planted_accounts import GRAPH, accounted, accounted_truth
+from planted_accounts import fitted_surfaces
 
 from tailor.latency.candidates import draw_networks, group_candidates
 from tailor.latency.factored import FactoredLatency
 from tailor.latency.factors import factors_of, together_at_zero
 from tailor.latency.fitting import fit_factored
 from tailor.latency.seen import beyond, narrowest_of, removed_of
-from tailor.latency.surface_fitting import fit_surfaces
 from tailor.latency.surface_model import SurfaceLatency
 from tailor.spec import Axis, Branch, ChannelGraph, Layer, Widths
 
@@ -86,7 +85,7 @@ def test_networks_without_branches_are_learned_and_foretold() -> None:
 def test_the_terms_say_what_the_model_says_with_and_without(kind: str) -> None:
     model: FactoredLatency | SurfaceLatency = fitted()
     if kind == "surfaces":
-        terms = fit_surfaces(GRAPH, accounted(), dense_ns=round(accounted_truth(GRAPH, GRAPH.dense_widths))).terms
+        terms = fitted_surfaces()
         calls = [replace(terms.layers[0], name=x.name, shape=x.shape, inputs=x.inputs, outputs=x.outputs)
                  for x in DEEP.layers]
         model = SurfaceLatency(

@@ -6,16 +6,14 @@ import random
 from dataclasses import replace
 
 import pytest
-from planted_accounts import GRAPH, accounted, accounted_truth
+from planted_accounts import GRAPH, fitted_surfaces
 
 from tailor.latency.bands import ErrorBand
 from tailor.latency.surface import Rule, Surface
-from tailor.latency.surface_fitting import fit_surfaces
 from tailor.latency.surface_model import SurfaceLatency, SurfaceLayer, SurfaceTerms
 from tailor.serialize import decode, encode
 from tailor.spec import Axis, Widths
 
-FITTED = fit_surfaces(GRAPH, accounted(), dense_ns=round(accounted_truth(GRAPH, GRAPH.dense_widths))).terms
 SHAPE = GRAPH.layers[4].shape  # 3 x 3 on 8 x 8
 
 
@@ -81,7 +79,7 @@ def test_elements_and_weights_count_calls_kernels_and_kinds() -> None:
 
 
 def test_a_prediction_is_the_constant_and_its_layers_around_itself() -> None:
-    latency, draw = SurfaceLatency(FITTED), random.Random(0)
+    latency, draw = SurfaceLatency(fitted_surfaces()), random.Random(0)
     for _ in range(30):
         widths = Widths({g.name: draw.randrange(4, g.width + 1) for g in GRAPH.groups})
         layers = [
@@ -89,7 +87,7 @@ def test_a_prediction_is_the_constant_and_its_layers_around_itself() -> None:
             for index, x in enumerate(latency.priced_layers)
         ]
         assert latency.predict(widths).ns == pytest.approx(latency.constant_ns + sum(layers), abs=1)
-        assert latency.predict(widths) == SurfaceLatency(FITTED).predict(widths)
+        assert latency.predict(widths) == SurfaceLatency(fitted_surfaces()).predict(widths)
 
 
 def test_the_network_around_a_layer_fills_the_caches() -> None:
@@ -118,10 +116,11 @@ def test_below_the_narrowest_measured_width_it_extrapolates() -> None:
 
 
 def test_saved_is_loaded_with_its_trees() -> None:
-    assert any(surface.rules for surface in FITTED.surfaces)
-    again = decode(encode(FITTED), SurfaceTerms)
-    assert again == FITTED
-    assert SurfaceLatency(again).predict(GRAPH.dense_widths) == SurfaceLatency(FITTED).predict(GRAPH.dense_widths)
+    terms = fitted_surfaces()
+    assert any(surface.rules for surface in terms.surfaces)
+    again = decode(encode(terms), SurfaceTerms)
+    assert again == terms
+    assert SurfaceLatency(again).predict(GRAPH.dense_widths) == SurfaceLatency(terms).predict(GRAPH.dense_widths)
 
 
 def test_a_kind_of_layer_without_a_surface_costs_its_traffic_alone() -> None:
