@@ -1,10 +1,10 @@
-"""Times lone layers: equal shapes once, sessions tied together by a yardstick, answers kept in the database."""
+"""Times lone layers: equal shapes once, sessions tied together by layers timed again, answers kept in the database."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import psutil
@@ -12,29 +12,33 @@ import psutil
 from tailor.database import Database
 from tailor.engines.subjects import layer_key, layer_subject
 from tailor.errors import MeasurementError
+from tailor.profiling.ties import Reading, tie_sessions
 from tailor.protocols import Device
 from tailor.records import Environment, Measurement, TimingSettings
 from tailor.spec import LayerShape
-from tailor.timing import quickest_interval
+from tailor.timing import SHARES, counted, quickest_interval
 
 __all__ = ["LayerTimer", "LoneTime"]
 
 Progress = Callable[[str, int, int], None]
 
-# The clock may drift between sessions: each one times this layer too, and is scaled by it. It depends on no model, so
-# that sessions of other runs, found in the database, can be compared as well.
+# Times every session, so that sessions of other runs, found in the database, can be compared as well.
 _YARDSTICK = LayerShape(
     kind="conv", in_channels=64, out_channels=64, kernel=(3, 3), stride=(1, 1), padding=(1, 1), dilation=(1, 1),
     spatial=(14, 14),
 )
+_TIES, _TIE_SECONDS = 8, 2.0  # layers timed again in a session, and the most that making them ready may take
 _MOST_SUBJECTS = 64  # interleaved in one session; more would only spread a stair's points over a longer time
 _MEMORY_SHARE = 8  # a session's layers may fill one part in so many of the memory that is free
 _ROUNDS = (4, 12)  # fewest and most rounds per layer
+# Usual levels count where quiet ones of one layer are further apart than this from session to session, and usual ones
+# by this share closer; of so many degrees of freedom at least, for fewer tell nothing.
+_APART, _CLOSER, _FREEDOM = 0.01, 0.1, 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoneTime:
-    """What a lone layer took: ns per call, in the first session's clock, and its relative standard error."""
+    """What a lone layer took: ns per call, in the largest session's clock, and its relative standard error."""
 
     ns: int
     noise: float
@@ -42,7 +46,12 @@ class LoneTime:
 
 @dataclass(slots=True, kw_only=True)
 class LayerTimer:
-    """Answers how long lone layers take, from memory, from the database, or by timing them."""
+    """Answers how long lone layers take, from memory, from the database, or by timing them.
+
+    The host is in another state in every session. So each one times the yardstick and some layers that are known, and
+    a layer's time is its level beside the states of all sessions (see `tie_sessions`). `statistic` is what levels are
+    of (see tailor.timing.SHARES): quiet, or usual where the layers timed again tell that these repeat better.
+    """
 
     device: Device
     environment: Environment
@@ -55,7 +64,11 @@ class LayerTimer:
     failures: dict[LayerShape, str] = field(default_factory=dict)
     measured: int = 0
     found: int = 0
-    _reference: LoneTime | None = None
+    statistic: str = "quiet"
+    _readings: dict[str, dict[str, dict[LayerShape, Reading]]] = field(
+        default_factory=lambda: {statistic: {} for statistic in SHARES}
+    )
+    _ready: float = 0.0  # seconds that the last session took to make one layer ready
 
     def learn(self, shapes: Sequence[LayerShape], *, seconds: float, ns_per_mac: float) -> None:
         """Make `times` know every shape that can be run, spending about so many seconds on those not yet known.
@@ -68,11 +81,13 @@ class LayerTimer:
         unknown = [shape for shape in dict.fromkeys(shapes) if shape not in self.times and shape not in self.failures]
         unknown = self._recall(unknown)
         blocks = _blocks(unknown, self.batch_size)
-        expected = sum(self._expected_ns(shape, ns_per_mac) for shape in [*unknown, *([_YARDSTICK] * len(blocks))])
+        beside = [_YARDSTICK] * len(blocks) * (1 + (_TIES if self.times else 0))
+        expected = sum(self._expected_ns(shape, ns_per_mac) for shape in [*unknown, *beside])
         rounds = min(max(round(seconds * 1e9 / max(1.0, expected)), _ROUNDS[0]), _ROUNDS[1])
         done = 0
         for block in blocks:
-            self._time(block, replace(self.settings, min_rounds=rounds, max_rounds=rounds, seed=self.seed))
+            ties = self._ties(block)
+            self._time([*block, *ties], replace(self.settings, min_rounds=rounds, max_rounds=rounds, seed=self.seed))
             done += len(block)
             self.progress("layers", done, len(unknown))
 
@@ -99,56 +114,72 @@ class LayerTimer:
 
     def _recall(self, shapes: Sequence[LayerShape]) -> list[LayerShape]:
         """Take what the database knows in sessions that had a yardstick; returns what is still unknown."""
-        known = self.database.find(self.environment.key, [layer_key(shape) for shape in shapes])
-        unknown = []
-        yardsticks: dict[str, Measurement | None] = {}
-        for shape in shapes:
-            measurement = known.get(layer_key(shape))
-            if measurement is None:
-                unknown.append(shape)
-                continue
-            session = measurement.session
-            if session not in yardsticks:
-                yardsticks[session] = self.database.of_session(session).get(layer_key(_YARDSTICK))
-            yardstick = yardsticks[session]
-            if yardstick is None:
-                unknown.append(shape)
-            else:
-                self.times[shape] = self._scaled(measurement, yardstick)
-                self.found += 1
+        keys = {layer_key(shape): shape for shape in shapes}
+        known = self.database.find_all(self.environment.key, [*keys])
+        told = self._readings[self.statistic]
+        every = [(found.session, keys[key]) for key, measurements in known.items() for found in measurements]
+        for name in dict.fromkeys(name for name, shape in every if shape not in told.get(name, ())):
+            session = self.database.of_session(name)
+            if layer_key(_YARDSTICK) in session:
+                self._read(name, {**{layer_key(shape): shape for shape in self.times}, **keys}, session)
+        self._settle()
+        unknown = [shape for shape in shapes if shape not in self.times]
+        self.found += len(shapes) - len(unknown)
         return unknown
+
+    def _ties(self, block: Sequence[LayerShape]) -> list[LayerShape]:
+        """Some layers that are known, from the quickest to the slowest, to be timed again beside others."""
+        count = _TIES if self._ready * _TIES <= _TIE_SECONDS else int(_TIE_SECONDS / self._ready)
+        known = [shape for shape in self.times if shape != _YARDSTICK and shape not in block]
+        known.sort(key=lambda shape: self.times[shape].ns)
+        if len(known) <= count:
+            return known
+        return [known[len(known) * (2 * place + 1) // (2 * count)] for place in range(count)]
 
     def _time(self, shapes: Sequence[LayerShape], settings: TimingSettings) -> None:
         wanted = [_YARDSTICK, *(shape for shape in shapes if shape != _YARDSTICK)]
+        started = time.perf_counter()
         subjects = [layer_subject(shape, self.batch_size, seed=self.seed) for shape in wanted]
         measurements = self.device.measure(subjects, settings)
+        elapsed = time.perf_counter() - started
         self.database.add(self.environment, measurements)
         yardstick = measurements[0]
         if yardstick.failure is not None:
             raise MeasurementError(f"no layer can be timed here: {yardstick.failure}", value=yardstick.failure)
-        by_shape = dict(zip(wanted, measurements, strict=True))
-        for shape in shapes:
-            measurement = by_shape[shape]
-            if measurement.failure is not None:
-                self.failures[shape] = measurement.failure
-            else:
-                self.times[shape] = self._scaled(measurement, yardstick)
-                self.measured += 1
+        timed = yardstick.conditions.seconds if yardstick.conditions is not None else 0.0
+        self._ready = max(0.0, elapsed - timed) / len(wanted)
+        fresh = [shape for shape in shapes if shape not in self.times]
+        failed = {m.subject: m.failure for m in measurements if m.failure is not None}
+        self.failures |= {shape: failed[key] for shape in fresh if (key := layer_key(shape)) in failed}
+        sound = {m.subject: m for m in measurements if m.failure is None}
+        self._read(yardstick.session, {layer_key(shape): shape for shape in wanted}, sound)
+        self._settle()
+        self.measured += sum(shape in self.times for shape in fresh)
 
-    def _scaled(self, measurement: Measurement, yardstick: Measurement) -> LoneTime:
-        """The time in the first session's clock; a difference of yardsticks within their noise is no drift."""
-        own, stick = _lone_time(measurement), _lone_time(yardstick)
-        if self._reference is None:
-            self._reference = stick
-        drift = stick.ns / self._reference.ns
-        if abs(drift - 1) <= 3 * math.hypot(stick.noise, self._reference.noise):
-            return own
-        return LoneTime(ns=round(own.ns / drift), noise=math.hypot(own.noise, stick.noise))
+    def _read(self, name: str, shapes: Mapping[str, LayerShape], session: Mapping[str, Measurement]) -> None:
+        """Keep what one session, all of which succeeded, says of these shapes and of the yardstick, by each statistic.
+        """
+        shapes = {layer_key(_YARDSTICK): _YARDSTICK, **shapes}
+        for statistic, readings in self._readings.items():
+            samples = counted(session, statistic)
+            readings[name] = {shapes[key]: _reading(samples[key], statistic) for key in samples if key in shapes}
+
+    def _settle(self) -> None:
+        """Tell the times anew from all sessions, by the statistic that repeats better."""
+        tied = {statistic: tie_sessions(readings) for statistic, readings in self._readings.items()}
+        quiet, usual = tied["quiet"], tied["usual"]
+        apart = quiet.freedom >= _FREEDOM and quiet.apart > _APART
+        self.statistic = "usual" if apart and usual.apart < (1 - _CLOSER) * quiet.apart else "quiet"
+        self.times = {shape: _lone_time(level) for shape, level in tied[self.statistic].levels.items()}
 
 
-def _lone_time(measurement: Measurement) -> LoneTime:
-    interval = quickest_interval(measurement.samples_ns)
-    return LoneTime(ns=round(interval.value), noise=(interval.high - interval.low) / (2 * 1.96) / interval.value)
+def _reading(samples: Sequence[int], statistic: str) -> Reading:
+    interval = quickest_interval(samples, statistic)
+    return Reading(log=math.log(interval.value), error=(interval.high - interval.low) / (2 * 1.96) / interval.value)
+
+
+def _lone_time(level: Reading) -> LoneTime:
+    return LoneTime(ns=round(math.exp(level.log)), noise=level.error)
 
 
 def _blocks(shapes: Sequence[LayerShape], batch_size: int) -> list[list[LayerShape]]:

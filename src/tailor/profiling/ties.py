@@ -1,0 +1,169 @@
+"""Ties timing sessions together by what several of them timed, so that numbers from all of them can be compared.
+
+The host is in another state in every session. With y the log of what subject k took in session j,
+
+    y = level of k + state of j + noise,    state and noise normal, about 0
+
+a mixed model whose two variances are found by expectation and maximisation (Laird and Ware, 1982). The noise is what
+the samples tell of, and what copies of one subject differ by beside: their memory lies elsewhere in every session.
+Where hardly anything differs, states are drawn towards none: the noise of a yardstick is not taken for one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Reading", "Tied", "tie_sessions"]
+
+FloatArray = npt.NDArray[np.float64]
+Subject = TypeVar("Subject", bound=Hashable)
+
+_ROUNDS, _CLOSE = 100, 1e-3  # at most so many, fewer once variances change by less than this
+# What is believed before anything was seen: standard deviations of states and of copies, and how many say so.
+_STATE, _COPY = (0.02, 1), (0.005, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """The log of a latency in ns, and the standard error of that."""
+
+    log: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tied(Generic[Subject]):
+    """Every subject's level in the clock of the largest session, and how far its readings are apart after all.
+
+    `apart` is the standard deviation of one reading beside levels and states, by so many degrees of `freedom`.
+    """
+
+    levels: Mapping[Subject, Reading]
+    states: Mapping[str, float]
+    apart: float
+    freedom: int
+
+
+def tie_sessions(sessions: Mapping[str, Mapping[Subject, Reading]]) -> Tied[Subject]:
+    """Levels of all subjects and states of all sessions; of sessions equally large the first is the clock.
+
+    A session that has no subject in common with any other is taken as it is.
+    """
+    if not sessions:
+        return Tied(levels={}, states={}, apart=0.0, freedom=0)
+    order = sorted(sessions, key=lambda session: -len(sessions[session]))
+    shared = _Shared.of([sessions[session] for session in order])
+    copy, states, doubts = shared.solved()
+    readings: dict[Subject, list[tuple[float, float, float]]] = {}
+    for session, state, doubt in zip(order, states, doubts, strict=True):
+        for subject, reading in sessions[session].items():
+            readings.setdefault(subject, []).append((reading.log - state, reading.error**2 + copy, doubt))
+    return Tied(
+        levels={subject: _level(known) for subject, known in readings.items()},
+        states=dict(zip(order, states, strict=True)),
+        apart=shared.apart(states, copy),
+        freedom=shared.freedom,
+    )
+
+
+def _level(known: list[tuple[float, float, float]]) -> Reading:
+    """The mean of (log, variance, variance of its session's state), by how sure each is beside its session's state."""
+    total = sum(1 / variance for _, variance, _ in known)
+    shares = [1 / variance / total for _, variance, _ in known]
+    log = sum(share * log for share, (log, _, _) in zip(shares, known, strict=True))
+    doubt = sum(share**2 * doubt for share, (_, _, doubt) in zip(shares, known, strict=True))
+    return Reading(log=log, error=math.sqrt(1 / total + doubt))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Shared:
+    """All readings of subjects that more than one session timed: session and subject of each, log and variance."""
+
+    sessions: int
+    session: npt.NDArray[np.int64]
+    subject: npt.NDArray[np.int64]
+    logs: FloatArray
+    noise: FloatArray
+
+    @classmethod
+    def of(cls, sessions: list[Mapping[Subject, Reading]]) -> _Shared:
+        """In the order of the sessions; the first is the clock."""
+        counts: dict[Subject, int] = {}
+        for session in sessions:
+            for subject in session:
+                counts[subject] = counts.get(subject, 0) + 1
+        places = {subject: place for place, subject in enumerate(s for s, count in counts.items() if count > 1)}
+        rows = [
+            (number, places[subject], reading.log, reading.error**2)
+            for number, session in enumerate(sessions)
+            for subject, reading in session.items()
+            if subject in places
+        ]
+        return cls(
+            sessions=len(sessions),
+            session=np.array([row[0] for row in rows], dtype=np.int64),
+            subject=np.array([row[1] for row in rows], dtype=np.int64),
+            logs=np.array([row[2] for row in rows], dtype=float),
+            noise=np.array([row[3] for row in rows], dtype=float),
+        )
+
+    @property
+    def subjects(self) -> int:
+        """How many subjects more than one session timed."""
+        return int(self.subject.max()) + 1 if len(self.subject) else 0
+
+    @property
+    def freedom(self) -> int:
+        """Readings beyond those that levels and states need."""
+        return max(0, len(self.logs) - self.subjects - (self.sessions - 1))
+
+    def solved(self) -> tuple[float, list[float], list[float]]:
+        """The variance that copies add, and the states (the clock's is 0) with their variances, at the likeliest."""
+        state, copy = _STATE[0] ** 2, _COPY[0] ** 2
+        others = self.sessions - 1
+        if not len(self.logs) or not others:
+            return copy, [0.0] * self.sessions, [0.0] + [state] * others
+        design = self._design()
+        found, covariance = np.zeros(0), np.zeros((0, 0))
+        for _ in range(_ROUNDS):
+            variance = self.noise + copy
+            weighted = design.T / variance
+            covariance = np.linalg.inv(weighted @ design + np.diag([0.0] * self.subjects + [1 / state] * others))
+            found = covariance @ (weighted @ self.logs)
+            left = (self.logs - design @ found) ** 2 + np.sum((design @ covariance) * design, axis=1)
+            copies = float(np.sum((copy / variance) ** 2 * left + copy * self.noise / variance))
+            states = float(np.sum(found[self.subjects :] ** 2 + np.diag(covariance)[self.subjects :]))
+            before = copy, state
+            copy = (copies + _COPY[1] * _COPY[0] ** 2) / (len(self.logs) + _COPY[1])
+            state = (states + _STATE[1] * _STATE[0] ** 2) / (others + _STATE[1])
+            if all(math.isclose(new, old, rel_tol=_CLOSE) for new, old in zip((copy, state), before, strict=True)):
+                break
+        doubts = np.diag(covariance)[self.subjects :]
+        return copy, [0.0, *found[self.subjects :].tolist()], [0.0, *doubts.tolist()]
+
+    def apart(self, states: list[float], copy: float) -> float:
+        """The standard deviation of readings beside their subject's level and their session's state."""
+        if not self.freedom:
+            return 0.0
+        logs = self.logs - np.array(states)[self.session]
+        weights = 1 / (self.noise + copy)
+        total, weighed = np.zeros(self.subjects), np.zeros(self.subjects)
+        np.add.at(total, self.subject, weights)
+        np.add.at(weighed, self.subject, weights * logs)
+        left = logs - (weighed / total)[self.subject]
+        return math.sqrt(float(left @ left) / self.freedom)
+
+    def _design(self) -> FloatArray:
+        """One column per subject, one per session but for the clock."""
+        design = np.zeros((len(self.logs), self.subjects + self.sessions - 1))
+        rows = np.arange(len(self.logs))
+        design[rows, self.subject] = 1.0
+        other = self.session > 0
+        design[rows[other], self.subjects + self.session[other] - 1] = 1.0
+        return design
