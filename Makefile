@@ -12,7 +12,7 @@ demo: .venv/.runtime
 	$(BIN)/tailor demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --durations 20
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 20
 
 lint: .venv/.dev
 	$(BIN)/ruff check src tests benchmarks

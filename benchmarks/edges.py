@@ -1,15 +1,16 @@
 """Finds the edges of real layers with few probes and holds them against exhaustive sweeps of the same layers.
 
 The truth of a layer is every channel count timed once, fitted without any assumption about blocks. The finder then
-measures afresh. An edge is true when the sweep jumps there by at least 1.5 claimable steps; these are to be found. A
-found one is invented when the sweep jumps there by less than half a claimable step, and by no more than two standard
-errors above the slope around. What lies between is a jump that is finer than what may be claimed, and counts neither
-way.
+measures afresh. An edge is true when the sweep jumps there by at least 1.5 claimable steps, and by two standard errors
+more than the slope around, for a line rises everywhere; these are to be found. A found one is invented when the sweep
+jumps there by less than half a claimable step, and by no more than two standard errors above the slope around. What
+lies between is a jump that is finer than what may be claimed, and counts neither way.
 
 Run it on a quiet machine: `python benchmarks/edges.py [--engines torch,openvino] [--layers NAME,...]`; it says first
 how long it will take, and a second run goes on where the first was stopped. `--host NAME` keeps the results beside
-another machine's. `--find-again` keeps the sweeps and lets the finder measure anew. `--replay` measures nothing: the
-finder of today probes the sweeps in the results that are there, with noise planted into every probe, ten times.
+another machine's. `--find-again` keeps the sweeps; the A/A resolution is measured and the edges are found anew.
+`--replay` measures nothing: the finder of today probes the sweeps in the results that are there, with noise planted
+into every probe, ten times.
 """
 
 from __future__ import annotations
@@ -40,11 +41,10 @@ from tailor.timing import SHARES, aa_resolution, claimable_step, settings_named
 
 COMMAND = "python benchmarks/edges.py"
 TRUE, FALSE = 1.5, 0.5  # claimable steps from which a jump must be found, and below which it may be invented
-SURE = 2.0  # standard errors above the slope from which there is a jump
+SURE = 2.0  # standard errors above the slope around from which there is a jump
 SLOPE = 8  # counts on each side in which the slope is seen
 AROUND = 4  # counts on each side whose median tells the level beside an edge
-ROUNDS = 12
-PAIRS = 9  # of copies; the median of three came out at less than half by chance
+ROUNDS, PAIRS = 72, 3  # of copies: with 12 rounds, the width of the interval is most of what they seem to differ by
 REPLAYS = 10
 CACHE = RESULTS.parent / "raw" / "edges-layers.json"  # the sweeps with their noise stay out of the repository
 
@@ -118,8 +118,8 @@ def main() -> None:
 
 def compared(device: Device, case: Case, known: dict[str, Any] | None = None) -> dict[str, Any]:
     """The sweep of one layer (taken from `known` where it was made before) against what the finder says."""
-    started = time.perf_counter()
-    resolution = known["resolution"] if known else _resolution(device, case)
+    resolution = _resolution(device, case)
+    measured = time.perf_counter()
     if known:
         sweep = [Point(channels=channels, ns=ns, noise=noise) for channels, ns, noise in known["sweep"]]
     else:
@@ -138,7 +138,7 @@ def compared(device: Device, case: Case, known: dict[str, Any] | None = None) ->
         "share": probes / case.width,
         "described": bool(found.regimes),
         "blocks": [regime.quantum for regime in found.regimes],
-        "sweep seconds": known["sweep seconds"] if known else swept - started,
+        "sweep seconds": known["sweep seconds"] if known else swept - measured,
         "finder seconds": time.perf_counter() - swept,
         "sweep": [[point.channels, point.ns, point.noise] for point in sweep],
     }
@@ -197,9 +197,12 @@ def judged(
     claimable = claimable_step(resolution)
     truth = fit_staircase(sweep, resolution)
     times = {point.channels: point.ns for point in sweep}
-    true = [edge for edge in truth.sharp_edges if jump(times, edge) >= TRUE * claimable]
-    missed = [edge for edge in true if edge not in found.edges]
     sure = SURE * 1.25 * math.sqrt(2 / AROUND) * statistics.median(point.noise for point in sweep)  # of two medians
+    true = [
+        edge for edge in truth.sharp_edges
+        if jump(times, edge) >= max(TRUE * claimable, slope(times, edge) + sure)
+    ]
+    missed = [edge for edge in true if edge not in found.edges]
     invented = [
         edge for edge in found.sharp_edges
         if jump(times, edge) < min(FALSE * claimable, slope(times, edge) + sure)
@@ -276,7 +279,7 @@ def _resolution(device: Device, case: Case) -> float:
 
 
 def _tell_time(cases: Sequence[Case], options: argparse.Namespace, done: dict[str, Any]) -> None:
-    seconds = sum(ROUNDS * 2 * 2.5e-3 * case.width + 5 for case in cases) * len(options.engines)
+    seconds = sum(12 * 25e-3 * case.width + 30 for case in cases) * len(options.engines)
     print(f"{len(cases)} layers on {len(options.engines)} engines: about {seconds / 60:.0f} minutes; {len(done)} known")
 
 
@@ -315,7 +318,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--engines", default="torch,torch+channels_last,onnxruntime,openvino", type=_names)
     parser.add_argument("--layers", type=_names, help="names of cases, with commas; by default all")
     parser.add_argument("--host", default="", help="keep the results beside another machine's, under this name")
-    parser.add_argument("--find-again", action="store_true", help="keep the sweeps, measure the finder's probes anew")
+    parser.add_argument("--find-again", action="store_true", help="keep the sweeps, measure all else anew")
     parser.add_argument("--replay", action="store_true", help="probe the sweeps in the results, with planted errors")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()

@@ -35,6 +35,7 @@ def test_the_models_own_error_is_told(run_folder: Path) -> None:
     facts = next(block for block in section.blocks if isinstance(block, Facts))
     assert ("within 5 %, 10 %", "95 %, 100 % of the networks") in facts.rows
     assert ("calls counted", "quickest quarter of each network's") in facts.rows
+    assert ("of lone layers", "quickest quarter") in facts.rows
     assert ("host's state", "moves a session's ratios by 2.1 %; the model tells the mean state") in facts.rows
 
 
@@ -49,6 +50,15 @@ def test_usual_levels_say_that_the_host_s_moments_are_left_out(run_folder: Path)
         facts = next(block for block in section.blocks if isinstance(block, Facts))
         told = f"quickest three quarters of each {whose}, without what the host did at their moments"
         assert ("calls counted", told) in facts.rows
+
+
+def test_what_counts_of_lone_layers_is_told_by_itself(run_folder: Path) -> None:
+    run = read_run(run_folder)
+    assert run.profile is not None
+    section = latency_model(replace(run, profile=replace(run.profile, layer_statistic="usual")))
+    rows = next(block for block in section.blocks if isinstance(block, Facts)).rows
+    assert ("of lone layers", "quickest three quarters, without what the host did at their moments") in rows
+    assert ("calls counted", "quickest quarter of each network's") in rows
 
 
 def test_the_verdict_tells_the_host_s_state_where_its_intervals_hold_one(run_folder: Path) -> None:

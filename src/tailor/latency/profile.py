@@ -59,6 +59,7 @@ class Profile:
     unseen networks better alone, or both in the `blend` that does; `error` is that of what is kept. `instance_noise` is
     the relative standard deviation of one fresh instance of a network against another: rounds do not average it away.
     `statistic` says which of the samples latencies rest on (see tailor.timing.SHARES): what networks fit together by.
+    `layer_statistic` the same of lone layers, by how well their sessions repeat.
     `host_noise` is the root mean square of what the host's state in a session added to the networks' ratios: models
     tell the latency in its mean state, and their error is without it.
     """
@@ -83,6 +84,7 @@ class Profile:
     blend: Blend | None = None
     statistic: str = "quiet"
     host_noise: float = 0.0
+    layer_statistic: str = "quiet"
 
     @property
     def dense_ns(self) -> int:

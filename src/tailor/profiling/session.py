@@ -114,6 +114,7 @@ def conclude(
         smallest_ns=round(smallest.ratio * dense.interval.value),
         layer_probes=surveyed.layer_probes,
         layer_probes_found=surveyed.layer_probes_found,
+        layer_statistic=surveyed.layer_statistic,
         networks_found=surveyed.probed.found,
         seconds=surveyed.seconds + probes.clock() - started,
     )

@@ -37,7 +37,7 @@ class LayerSurvey:
     """What was measured before any narrowed network: the dense one and the layers by themselves.
 
     `lone` are the layers by name; `candidates` the right edges of their treads; `layer_probes` lone layers timed now,
-    `layer_probes_found` those recalled.
+    `layer_probes_found` those recalled; `layer_statistic` what their times are of (see tailor.timing.SHARES).
     """
 
     dense: DenseTime
@@ -46,6 +46,7 @@ class LayerSurvey:
     lone: Mapping[str, LoneLayer]
     layer_probes: int
     layer_probes_found: int
+    layer_statistic: str
     seconds: float
 
     @property
@@ -120,6 +121,7 @@ def survey_layers(
         lone=lone_layers(graph, staircases, {shape: found.ns for shape, found in layers.times.items()}),
         layer_probes=layers.measured,
         layer_probes_found=layers.found,
+        layer_statistic=layers.statistic,
         seconds=probes.clock() - started,
     )
 
@@ -149,6 +151,7 @@ def survey_networks(
         probed=probed,
         layer_probes=layers.layer_probes,
         layer_probes_found=layers.layer_probes_found,
+        layer_statistic=layers.layer_statistic,
         seconds=layers.seconds + probes.clock() - started,
     )
 

@@ -123,6 +123,7 @@ def latency_model(run: RunRecords) -> Section:
         ("dense network", duration(profile.dense_ns)),
         ("smallest network", smallest),
         ("calls counted", f"{calls_counted(profile.statistic)} of each network's{moments_left_out(profile.statistic)}"),
+        ("of lone layers", calls_counted(profile.layer_statistic) + moments_left_out(profile.layer_statistic)),
         ("host's state", host_state(profile.host_noise)),
         ("time to profile", seconds(profile.seconds)),
     ]

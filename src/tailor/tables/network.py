@@ -91,6 +91,7 @@ def profile_text(name: str, profile: Profile, columns: int) -> str:
             ("smallest", f"{duration(profile.smallest_ns)}, {share} of dense"),
             ("resolution", f"{percent(profile.resolution, 2)} between two copies of the dense network"),
             ("calls counted", calls_counted(profile.statistic) + moments_left_out(profile.statistic)),
+            ("of lone layers", calls_counted(profile.layer_statistic) + moments_left_out(profile.layer_statistic)),
             ("host's state", host_state(profile.host_noise)),
             (
                 "model error",
