@@ -54,6 +54,8 @@ def test_copies_that_differ_by_more_than_their_samples_tell_are_seen(seed: int) 
     sessions = timed(STATES, 8, noise=0.002, copy=0.04, told=0.002, seed=seed)
     tied = tie_sessions(sessions)
     assert tied.apart == pytest.approx(0.04, rel=0.4)
+    assert tied.told == pytest.approx(0.002)
+    assert 0.6 * tied.apart < tied.repeats < tied.apart
     found = errors(sessions)
     assert math.sqrt(sum(error**2 for error in found) / len(found)) == pytest.approx(1, abs=0.35)
 
@@ -76,6 +78,7 @@ def test_readings_beyond_those_that_levels_and_states_need_are_the_freedom() -> 
 def test_a_session_that_nothing_ties_is_taken_as_it_is() -> None:
     sessions = timed([0.0, 0.3], 0, noise=0.001)
     tied = tie_sessions(sessions)
+    assert (tied.freedom, tied.repeats) == (0, tied.told)
     assert tied.states == {"session 0": 0.0, "session 1": 0.0}
     assert tied.levels[SUBJECTS[-1]].log == pytest.approx(LEVELS[SUBJECTS[-1]] + 0.3, abs=0.005)
     assert tied.levels[SUBJECTS[-1]].error > tied.levels[SUBJECTS[0]].error

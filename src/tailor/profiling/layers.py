@@ -31,9 +31,8 @@ _TIES, _TIE_SECONDS = 8, 2.0  # layers timed again in a session, and the most th
 _MOST_SUBJECTS = 64  # interleaved in one session; more would only spread a stair's points over a longer time
 _MEMORY_SHARE = 8  # a session's layers may fill one part in so many of the memory that is free
 _ROUNDS = (4, 12)  # fewest and most rounds per layer
-# Usual levels count where quiet ones of one layer are further apart than this from session to session, and usual ones
-# by this share closer; of so many degrees of freedom at least, for fewer tell nothing.
-_APART, _CLOSER, _FREEDOM = 0.01, 0.1, 12
+# Usual levels count where quiet ones repeat no closer than this, and usual ones by this share closer.
+_APART, _CLOSER = 0.01, 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +49,7 @@ class LayerTimer:
 
     The host is in another state in every session. So each one times the yardstick and some layers that are known, and
     a layer's time is its level beside the states of all sessions (see `tie_sessions`). `statistic` is what levels are
-    of (see tailor.timing.SHARES): quiet, or usual where the layers timed again tell that these repeat better.
+    of (see tailor.timing.SHARES): quiet, or usual where layers timed again, and samples, tell that these repeat better.
     """
 
     device: Device
@@ -167,9 +166,8 @@ class LayerTimer:
     def _settle(self) -> None:
         """Tell the times anew from all sessions, by the statistic that repeats better."""
         tied = {statistic: tie_sessions(readings) for statistic, readings in self._readings.items()}
-        quiet, usual = tied["quiet"], tied["usual"]
-        apart = quiet.freedom >= _FREEDOM and quiet.apart > _APART
-        self.statistic = "usual" if apart and usual.apart < (1 - _CLOSER) * quiet.apart else "quiet"
+        quiet, usual = tied["quiet"].repeats, tied["usual"].repeats
+        self.statistic = "usual" if quiet > _APART and usual < (1 - _CLOSER) * quiet else "quiet"
         self.times = {shape: _lone_time(level) for shape, level in tied[self.statistic].levels.items()}
 
 

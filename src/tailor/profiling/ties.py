@@ -12,6 +12,7 @@ Where hardly anything differs, states are drawn towards none: the noise of a yar
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -24,6 +25,7 @@ __all__ = ["Reading", "Tied", "tie_sessions"]
 FloatArray = npt.NDArray[np.float64]
 Subject = TypeVar("Subject", bound=Hashable)
 
+_BELIEVED = 12  # degrees of freedom that what the samples tell counts like
 _ROUNDS, _CLOSE = 100, 1e-3  # at most so many, fewer once variances change by less than this
 # What is believed before anything was seen: standard deviations of states and of copies, and how many say so.
 _STATE, _COPY = (0.02, 1), (0.005, 4)
@@ -41,13 +43,21 @@ class Reading:
 class Tied(Generic[Subject]):
     """Every subject's level in the clock of the largest session, and how far its readings are apart after all.
 
-    `apart` is the standard deviation of one reading beside levels and states, by so many degrees of `freedom`.
+    `apart` is the standard deviation of one reading beside levels and states, by so many degrees of `freedom`; `told`
+    what the samples tell of it, the root mean square of all readings' errors.
     """
 
     levels: Mapping[Subject, Reading]
     states: Mapping[str, float]
     apart: float
     freedom: int
+    told: float
+
+    @property
+    def repeats(self) -> float:
+        """By how much one reading is off: what samples tell, as long as few subjects were timed again."""
+        squares = self.freedom * self.apart**2 + _BELIEVED * self.told**2
+        return math.sqrt(squares / (self.freedom + _BELIEVED))
 
 
 def tie_sessions(sessions: Mapping[str, Mapping[Subject, Reading]]) -> Tied[Subject]:
@@ -56,7 +66,7 @@ def tie_sessions(sessions: Mapping[str, Mapping[Subject, Reading]]) -> Tied[Subj
     A session that has no subject in common with any other is taken as it is.
     """
     if not sessions:
-        return Tied(levels={}, states={}, apart=0.0, freedom=0)
+        return Tied(levels={}, states={}, apart=0.0, freedom=0, told=0.0)
     order = sorted(sessions, key=lambda session: -len(sessions[session]))
     shared = _Shared.of([sessions[session] for session in order])
     copy, states, doubts = shared.solved()
@@ -69,6 +79,7 @@ def tie_sessions(sessions: Mapping[str, Mapping[Subject, Reading]]) -> Tied[Subj
         states=dict(zip(order, states, strict=True)),
         apart=shared.apart(states, copy),
         freedom=shared.freedom,
+        told=math.sqrt(statistics.fmean(reading.error**2 for own in sessions.values() for reading in own.values())),
     )
 
 
