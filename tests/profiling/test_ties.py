@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import random
 
+import numpy as np
 import pytest
 
-from tailor.profiling.ties import Reading, tie_sessions
+from tailor.profiling.ties import Reading, _Shared, tie_sessions
 
 SUBJECTS = [f"layer {number}" for number in range(60)]
 LEVELS = {subject: 10.0 + 0.05 * number for number, subject in enumerate(SUBJECTS)}
@@ -82,3 +83,22 @@ def test_a_session_that_nothing_ties_is_taken_as_it_is() -> None:
     assert tied.states == {"session 0": 0.0, "session 1": 0.0}
     assert tied.levels[SUBJECTS[-1]].log == pytest.approx(LEVELS[SUBJECTS[-1]] + 0.3, abs=0.005)
     assert tied.levels[SUBJECTS[-1]].error > tied.levels[SUBJECTS[0]].error
+
+
+def test_states_and_doubts_are_those_of_the_whole_system_of_equations() -> None:
+    """Levels and states side by side in one system: what eliminating the levels must not change."""
+    shared = _Shared.of(sorted(timed(STATES, 7, copy=0.02).values(), key=len))
+    variance, state = shared.noise + 0.01**2, 0.05**2
+    states, covariance, squares = shared._solved(variance, state)
+    rows, others = np.arange(len(shared.logs)), shared.sessions - 1
+    design = np.zeros((len(rows), shared.subjects + shared.sessions))
+    design[rows, shared.subject] = 1
+    design[rows, shared.subjects + shared.session] = 1
+    design = np.delete(design, shared.subjects, axis=1)  # the clock's state is 0
+    weighted = design.T / variance
+    inverse = np.linalg.inv(weighted @ design + np.diag([0.0] * shared.subjects + [1 / state] * others))
+    found = inverse @ (weighted @ shared.logs)
+    np.testing.assert_allclose(states, found[-others:], rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(covariance, inverse[-others:, -others:], rtol=1e-6)
+    doubt = np.einsum("ij,jk,ik->i", design, inverse, design)
+    np.testing.assert_allclose(squares, (shared.logs - design @ found) ** 2 + doubt, rtol=1e-6)

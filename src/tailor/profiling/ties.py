@@ -26,7 +26,7 @@ FloatArray = npt.NDArray[np.float64]
 Subject = TypeVar("Subject", bound=Hashable)
 
 _BELIEVED = 12  # degrees of freedom that what the samples tell counts like
-_ROUNDS, _CLOSE = 100, 1e-3  # at most so many, fewer once variances change by less than this
+_ROUNDS, _CLOSE = 40, 3e-3  # at most so many, fewer once variances change by less than this
 # What is believed before anything was seen: standard deviations of states and of copies, and how many say so.
 _STATE, _COPY = (0.02, 1), (0.005, 4)
 
@@ -140,23 +140,39 @@ class _Shared:
         others = self.sessions - 1
         if not len(self.logs) or not others:
             return copy, [0.0] * self.sessions, [0.0] + [state] * others
-        design = self._design()
         found, covariance = np.zeros(0), np.zeros((0, 0))
         for _ in range(_ROUNDS):
             variance = self.noise + copy
-            weighted = design.T / variance
-            covariance = np.linalg.inv(weighted @ design + np.diag([0.0] * self.subjects + [1 / state] * others))
-            found = covariance @ (weighted @ self.logs)
-            left = (self.logs - design @ found) ** 2 + np.sum((design @ covariance) * design, axis=1)
+            found, covariance, left = self._solved(variance, state)
             copies = float(np.sum((copy / variance) ** 2 * left + copy * self.noise / variance))
-            states = float(np.sum(found[self.subjects :] ** 2 + np.diag(covariance)[self.subjects :]))
+            states = float(np.sum(found**2 + np.diag(covariance)))
             before = copy, state
             copy = (copies + _COPY[1] * _COPY[0] ** 2) / (len(self.logs) + _COPY[1])
             state = (states + _STATE[1] * _STATE[0] ** 2) / (others + _STATE[1])
             if all(math.isclose(new, old, rel_tol=_CLOSE) for new, old in zip((copy, state), before, strict=True)):
                 break
-        doubts = np.diag(covariance)[self.subjects :]
-        return copy, [0.0, *found[self.subjects :].tolist()], [0.0, *doubts.tolist()]
+        return copy, [0.0, *found.tolist()], [0.0, *np.diag(covariance).tolist()]
+
+    def _solved(self, variance: FloatArray, state: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """States but for the clock's, their covariance, and the expected square of what each reading is off.
+
+        Levels are eliminated (Schur complement): a database may know many more subjects than sessions.
+        """
+        weights, logs = np.zeros((2, self.subjects, self.sessions))
+        weights[self.subject, self.session] = 1 / variance
+        logs[self.subject, self.session] = self.logs
+        total = weights.sum(axis=1)
+        shares = weights / total[:, None]
+        means = np.sum(shares * logs, axis=1)
+        precision = np.diag(weights.sum(axis=0)) - weights.T @ shares + np.eye(self.sessions) / state
+        pulled = np.sum(weights * (logs - means[:, None]), axis=0)
+        covariance = np.linalg.inv(precision[1:, 1:])
+        states = np.array([0.0, *(covariance @ pulled[1:])])
+        off = self.logs - (means - shares @ states)[self.subject] - states[self.session]
+        beside = -shares[self.subject, 1:]
+        beside += np.eye(self.sessions)[self.session, 1:]
+        doubt = 1 / total[self.subject] + np.sum((beside @ covariance) * beside, axis=1)
+        return states[1:], covariance, off**2 + doubt
 
     def apart(self, states: list[float], copy: float) -> float:
         """The standard deviation of readings beside their subject's level and their session's state."""
@@ -169,12 +185,3 @@ class _Shared:
         np.add.at(weighed, self.subject, weights * logs)
         left = logs - (weighed / total)[self.subject]
         return math.sqrt(float(left @ left) / self.freedom)
-
-    def _design(self) -> FloatArray:
-        """One column per subject, one per session but for the clock."""
-        design = np.zeros((len(self.logs), self.subjects + self.sessions - 1))
-        rows = np.arange(len(self.logs))
-        design[rows, self.subject] = 1.0
-        other = self.session > 0
-        design[rows[other], self.subjects + self.session[other] - 1] = 1.0
-        return design
