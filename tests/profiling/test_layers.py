@@ -97,6 +97,14 @@ def test_some_known_layers_are_timed_again_beside_new_ones_unless_making_them_re
     own.learn(STEPS[2], seconds=1.0, ns_per_mac=0.1)
     assert len(device.sessions[2]) == 1 + 8 + 3
 
+    class Small:
+        available = 8 * 8 * layers._bytes(STEPS[0][1], 1)
+
+    monkeypatch.setattr(layers.psutil, "virtual_memory", Small)
+    small = own._ties([])
+    assert small
+    assert max(shape.out_channels for shape in small) <= STEPS[0][1].out_channels
+
 
 def test_what_is_recalled_is_what_was_measured() -> None:
     database, device = Database.memory(), PlantedDevice(drift=0.03, noise=0.01)

@@ -127,9 +127,14 @@ class LayerTimer:
         return unknown
 
     def _ties(self, block: Sequence[LayerShape]) -> list[LayerShape]:
-        """Some layers that are known, from the quickest to the slowest, to be timed again beside others."""
+        """Some layers that are known, from the quickest to the slowest, to be timed again; none that is very large."""
         count = _TIES if self._ready * _TIES <= _TIE_SECONDS else int(_TIE_SECONDS / self._ready)
-        known = [shape for shape in self.times if shape != _YARDSTICK and shape not in block]
+        room = _room() / _TIES  # together they fill no more than the session may
+        known = [
+            shape
+            for shape in self.times
+            if shape != _YARDSTICK and shape not in block and _bytes(shape, self.batch_size) <= room
+        ]
         known.sort(key=lambda shape: self.times[shape].ns)
         if len(known) <= count:
             return known
@@ -182,7 +187,7 @@ def _lone_time(level: Reading) -> LoneTime:
 
 def _blocks(shapes: Sequence[LayerShape], batch_size: int) -> list[list[LayerShape]]:
     """Cut a list of layers into sessions that fit into memory, in order: a stair's points stay together."""
-    limit = psutil.virtual_memory().available / _MEMORY_SHARE
+    limit = _room()
     blocks: list[list[LayerShape]] = []
     filled = math.inf
     for shape in shapes:
@@ -193,6 +198,11 @@ def _blocks(shapes: Sequence[LayerShape], batch_size: int) -> list[list[LayerSha
         blocks[-1].append(shape)
         filled += size
     return blocks
+
+
+def _room() -> float:
+    """Bytes that the layers of one session may fill."""
+    return float(psutil.virtual_memory().available) / _MEMORY_SHARE
 
 
 def _bytes(shape: LayerShape, batch_size: int) -> int:
