@@ -1,5 +1,6 @@
 """What the commands print: complete, and with the reasons."""
 
+import re
 from dataclasses import replace
 
 import sample_run
@@ -27,13 +28,14 @@ def test_every_group_is_listed_once_and_every_pin_has_its_reason() -> None:
 
 def test_a_profile_tells_stairs_candidates_and_its_own_error() -> None:
     profile = sample_run.profile()
-    text = profile_text("vgg", profile, 160)
+    text = profile_text("vgg", replace(profile, layer_statistic="usual"), 160)
     for each in profile.staircases:
         assert " ".join(map(str, each.staircase.edges)) in text
     for widths in profile.candidates.values():
         assert " ".join(map(str, widths)) in text
     assert "1.8 % mean, 6.4 % worst on 60 held-out networks" in text
     assert "0.40 % between two copies" in text
+    assert re.search("of lone layers +quickest three quarters, without what the host did at their moments", text)
     assert "212 of lone layers (40 known from before), 60 whole networks (12 known), 22 s" in text
 
 

@@ -117,11 +117,13 @@ class LayerTimer:
         known = self.database.find_all(self.environment.key, [*keys])
         told = self._readings[self.statistic]
         every = [(found.session, keys[key]) for key, measurements in known.items() for found in measurements]
-        for name in dict.fromkeys(name for name, shape in every if shape not in told.get(name, ())):
+        more = dict.fromkeys(name for name, shape in every if shape not in told.get(name, ()))
+        for name in more:
             session = self.database.of_session(name)
             if layer_key(_YARDSTICK) in session:
                 self._read(name, {**{layer_key(shape): shape for shape in self.times}, **keys}, session)
-        self._settle()
+        if more:
+            self._settle()
         unknown = [shape for shape in shapes if shape not in self.times]
         self.found += len(shapes) - len(unknown)
         return unknown

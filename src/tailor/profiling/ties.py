@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -105,10 +106,7 @@ class _Shared:
     @classmethod
     def of(cls, sessions: list[Mapping[Subject, Reading]]) -> _Shared:
         """In the order of the sessions; the first is the clock."""
-        counts: dict[Subject, int] = {}
-        for session in sessions:
-            for subject in session:
-                counts[subject] = counts.get(subject, 0) + 1
+        counts = Counter(subject for session in sessions for subject in session)
         places = {subject: place for place, subject in enumerate(s for s, count in counts.items() if count > 1)}
         rows = [
             (number, places[subject], reading.log, reading.error**2)
