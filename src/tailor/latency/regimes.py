@@ -5,7 +5,8 @@ done in whole blocks of q channels, some of it per channel, and an unfinished bl
 things come on top where they are seen:
 
 - ONNX Runtime runs another kernel altogether where c is no multiple of 4: odd_base + odd_slope * c there.
-- Blocks of more than 16 are worked off in vectors of 16 (ONNX Runtime's filter sets): inner * ceil(c / 16) * 16.
+- Wide blocks are worked off in vectors (ONNX Runtime's filter sets), of 16 channels with AVX-512: inner * ceil(c / 16)
+  * 16, of 8 with AVX2: inner_8 * ceil(c / 8) * 8.
 - What an unfinished block holds is worked off in pieces of 8, 4, 2 and 1 (oneDNN, channels last): tail * the number of
   ones in c modulo q, written in binary; then remainder may be negative, since the block itself is not begun.
 
@@ -28,16 +29,16 @@ FloatArray = npt.NDArray[np.float64]
 
 QUANTA = (64, 48, 32, 16, 8, 4, 2)  # channel blocks of today's kernels, widest first
 ODD = 4  # channel counts that are no multiple of it may run in another kernel
-_VECTOR = 16  # channels of the widest vectors
-# Which of: base, padded, slope, remainder, odd_base, odd_slope, inner, tail.
+_VECTORS = (16, 8)  # channels of vectors of 512 and of 256 bits
+# Which of: base, padded, slope, remainder, odd_base, odd_slope, inner, tail, inner_8.
 _TERMS = (
     (0,), (0, 2), (0, 1), (0, 1, 2), (0, 1, 3), (0, 1, 2, 3), (0, 2, 4, 5), (0, 1, 4, 5), (0, 1, 2, 4, 5),
-    (0, 1, 6), (0, 1, 2, 6), (0, 1, 3, 7), (0, 1, 2, 3, 7),
+    (0, 1, 6), (0, 1, 2, 6), (0, 1, 3, 7), (0, 1, 2, 3, 7), (0, 1, 8), (0, 1, 2, 8),
 )  # fmt: skip
-_PADDED, _SLOPE, _REMAINDER, _ODD_BASE, _ODD_SLOPE, _INNER, _TAIL = range(1, 8)
-_POSITIVE = (_PADDED, _SLOPE, _INNER, _TAIL)  # and the remainder, but beside a tail
+_PADDED, _SLOPE, _REMAINDER, _ODD_BASE, _ODD_SLOPE, _INNER, _TAIL, _INNER_8 = range(1, 9)
+_POSITIVE = (_PADDED, _SLOPE, _INNER, _TAIL, _INNER_8)  # and the remainder, but beside a tail
 # Chi square that each must save: noise alone must not make a stair.
-_TERM_COSTS = (0.0, 20.0, 16.0, 8.0, 12.0, 8.0, 16.0, 12.0)
+_TERM_COSTS = (0.0, 20.0, 16.0, 8.0, 12.0, 8.0, 16.0, 12.0, 16.0)
 _SPARE = 2  # points that a stair needs beyond its terms
 _FEWEST_ODD = (10, 3)  # points, and points of either kernel, from which on two kernels may alternate
 _REGIME_COST = 25.0  # chi square that a further regime must save: noise alone hardly ever buys one
@@ -63,6 +64,7 @@ class Regime:
     odd_slope: float = 0.0
     inner: float = 0.0
     tail: float = 0.0
+    inner_8: float = 0.0
 
     @property
     def alternates(self) -> bool:
@@ -73,6 +75,7 @@ class Regime:
         """Latency at these channel counts, also outside of the regime."""
         coefficients = np.array([
             self.base, self.padded, self.slope, self.remainder, self.odd_base, self.odd_slope, self.inner, self.tail,
+            self.inner_8,
         ])  # fmt: skip
         return np.asarray(_features(np.asarray(channels, dtype=np.int64), self.quantum) @ coefficients)
 
@@ -146,7 +149,7 @@ def _all_fits(counts: npt.NDArray[np.int64], times: FloatArray, sigma: FloatArra
 def _fits(counts: npt.NDArray[np.int64], times: FloatArray, sigma: FloatArray, quantum: int) -> _Fits:
     """Every stretch at once: the normal equations are differences of cumulative sums."""
     per_channel = 1.0 / counts[-1]
-    scale = np.array([1.0, per_channel, per_channel, 1.0, 1.0, per_channel, per_channel, 1.0])
+    scale = np.array([1.0, per_channel, per_channel, 1.0, 1.0, per_channel, per_channel, 1.0, per_channel])
     scale = scale * float(np.median(times))
     design = _features(counts, quantum) * scale / (sigma * times)[:, None]
     target = 1.0 / sigma
@@ -173,7 +176,10 @@ def _possible(quantum: int, terms: tuple[int, ...]) -> bool:
     """Whether these terms mean anything for this block."""
     if quantum == 1:
         return not {_PADDED, _REMAINDER} & set(terms)
-    return (_INNER not in terms or quantum > _VECTOR) and (_TAIL not in terms or ODD <= quantum <= _VECTOR)
+    for inner, vector in zip((_INNER, _INNER_8), _VECTORS, strict=True):
+        if inner in terms and quantum <= vector:
+            return False
+    return _TAIL not in terms or ODD <= quantum <= _VECTORS[0]
 
 
 def _enough(
@@ -240,11 +246,14 @@ def _regimes(fits: Sequence[_Fits], counts: npt.NDArray[np.int64], borders: Sequ
 
 
 def _regime(fit: _Fits, start: int, end: int, low: int, high: int) -> Regime:
-    base, padded, slope, remainder, odd_base, odd_slope, inner, tail = map(float, fit.coefficients[start, end])
+    base, padded, slope, remainder, odd_base, odd_slope, inner, tail, inner_8 = map(
+        float, fit.coefficients[start, end]
+    )
     quantum = fit.quantum if padded > 0 else 1
     return Regime(
         low=low, high=high, quantum=quantum, base=base, padded=padded, slope=slope,
         remainder=remainder if quantum > 1 else 0.0, odd_base=odd_base, odd_slope=odd_slope, inner=inner, tail=tail,
+        inner_8=inner_8,
     )
 
 
@@ -259,10 +268,10 @@ def _describes(
 
 
 def _features(counts: npt.NDArray[np.int64], quantum: int) -> FloatArray:
-    padded, inner = (-(-counts // block) * block for block in (quantum, _VECTOR))
+    padded, inner, inner_8 = (-(-counts // block) * block for block in (quantum, *_VECTORS))
     odd = counts % ODD != 0
     tail = np.bitwise_count(counts % quantum)
-    columns = [np.ones(len(counts)), padded, counts, padded != counts, odd, odd * counts, inner, tail]
+    columns = [np.ones(len(counts)), padded, counts, padded != counts, odd, odd * counts, inner, tail, inner_8]
     return np.stack(columns, axis=1).astype(np.float64)
 
 
