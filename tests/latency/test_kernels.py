@@ -138,3 +138,22 @@ def test_a_narrow_end_of_its_own_is_told_by_its_own_kernel() -> None:
     told = {reason.channels: reason.sentence for reason in step_reasons(found, accounts)}
     assert (told[4], told[32]) == ("a", "b")
     assert told[5] == "a gives way to b"
+
+
+def test_a_dense_end_of_its_own_is_told_by_its_own_kernel() -> None:
+    counts = (1, 16, 17, 32, 33, 48, 49, 64, 80, 81, 96, 112, 113, 127)
+    points = [Point(channels=c, ns=10_000 * -(-c // 16), noise=0.002) for c in counts]
+    found = fit_staircase([*points, Point(channels=128, ns=110_000, noise=0.002)], 0.004)
+    assert [(regime.low, regime.high) for regime in found.regimes] == [(1, 127)]
+    assert found.sharp_edges == (*range(16, 113, 16), 127)
+    assert (found.at(127), found.at(128)) == pytest.approx((80_000, 110_000), rel=0.01)
+    below, widest = telling_counts(found)
+    assert below < widest == 128
+    accounts = {
+        below: KernelAccount(kernel="a", block=16, sentence="a"),
+        widest: KernelAccount(kernel="b", block=16, sentence="b"),
+    }
+    told = {reason.channels: reason.sentence for reason in step_reasons(found, accounts)}
+    assert (told[112], told[127]) == ("a", "a gives way to b")
+    accounts[widest] = replace(accounts[below], sentence="a works in blocks of 16")
+    assert "unknown" in {reason.channels: reason.sentence for reason in step_reasons(found, accounts)}[127]

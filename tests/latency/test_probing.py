@@ -58,6 +58,16 @@ def vectors_of_16_in_blocks_of_64(channels: int) -> float:
     return 2.6e4 + 2.5e4 * -(-channels // 64) + 8.5e3 * -(-channels // 16)
 
 
+def vectors_of_8_in_blocks_of_32(channels: int) -> float:
+    """The same with AVX2: the filter blocks hold eight channels each."""
+    return 2.6e4 + 2.5e4 * -(-channels // 32) + 8.5e3 * -(-channels // 8)
+
+
+def slower_where_rows_fall_on_each_other(channels: int) -> float:
+    """OpenVINO's 1x1: rows of 512 channels miss the cache."""
+    return stairs(16)(channels) * (1 if channels % 512 else 1.3)
+
+
 def explore(
     truth: Truth, width: int, noise: float, seed: int, *, drift: float = 0.0, unit: int = 1
 ) -> tuple[list[Point], Staircase]:
@@ -99,6 +109,8 @@ def sharp_edges(truth: Truth, width: int, resolution: float) -> set[int]:
         (another_kernel_but_for_multiples_of_4, 256, 0.003),
         (pieces_of_eight_four_two_and_one, 512, 0.004),
         (vectors_of_16_in_blocks_of_64, 512, 0.004),
+        (vectors_of_8_in_blocks_of_32, 512, 0.004),
+        (slower_where_rows_fall_on_each_other, 512, 0.004),
     ],
 )
 def test_all_edges_and_no_others_from_a_tenth_of_the_probes(truth: Truth, width: int, noise: float, seed: int) -> None:

@@ -92,12 +92,13 @@ def node_account(nodes: Sequence[NodeTime], shape: LayerShape, axis: str, vector
 def telling_counts(staircase: Staircase) -> tuple[int, ...]:
     """The few channel counts whose kernels account for all steps: one per regime, else ends and the largest step.
 
-    One more speaks for the narrowest points where the regimes leave these out.
+    One more speaks for the narrowest points, or for the widest, where the regimes leave these out.
     """
     if staircase.regimes:
-        narrow_end = _narrow_end(staircase)
+        narrow_end, widest = _narrow_end(staircase), staircase.points[-1].channels
         below = (_told_at(staircase, 1, narrow_end),) if narrow_end else ()
-        return (*below, *(_told_at(staircase, regime.low, regime.high) for regime in staircase.regimes))
+        above = (widest,) if widest > staircase.regimes[-1].high else ()
+        return (*below, *(_told_at(staircase, regime.low, regime.high) for regime in staircase.regimes), *above)
     edges = staircase.edges
     if len(edges) < 2:
         return edges
@@ -129,7 +130,7 @@ def step_summary(why: Sequence[StepReason]) -> list[tuple[str, tuple[int, ...]]]
 
 def _reason(edge: int, staircase: Staircase, below: KernelAccount, above: KernelAccount) -> str:
     tread = next(tread for tread in staircase.treads if tread.right_edge == edge)
-    borders = {regime.high for regime in staircase.regimes[:-1]}
+    borders = {regime.high for regime in staircase.regimes}
     border = edge in borders or edge <= _narrow_end(staircase) or not staircase.regimes
     if border and below.kernel != above.kernel and below.kernel and above.kernel:
         return f"{below.kernel} gives way to {above.kernel}"

@@ -3,7 +3,7 @@
 First a grid of twelve that tells blocks apart. Then, where parametric stairs describe every point: the counts at which
 rival stairs disagree, the border between two kernels, and a check beside an edge in every quarter, which gates the
 fit (an unnoticed change of kernel would otherwise fail silently). Where no stairs hold, which may be below them only:
-gaps are halved.
+gaps are halved. Stairs that hold for all but the widest count must hold for the one beside it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def next_probes(
         return tuple(sorted({*grid, *(unit * count for count in _NARROW_END if unit * count > smallest)}))
     ordered = sorted(points, key=lambda point: point.channels)
     regimes = regimes_of(ordered, resolution)
-    wanted = _checks(ordered, regimes, resolution, unit) if regimes is not None else []
+    wanted = [width - unit] if regimes is not None and regimes[-1].high < width - unit else []
+    wanted += _checks(ordered, regimes, resolution, unit) if regimes is not None else []
     wanted += _halvings(ordered, resolution, unit, below=regimes[0].low if regimes is not None else width)
     known = {point.channels for point in ordered}
     fresh = [count for count in dict.fromkeys(wanted) if count not in known and smallest <= count <= width]

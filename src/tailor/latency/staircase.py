@@ -62,8 +62,8 @@ class Tread:
 class Staircase:
     """A monotone step fit: ascending treads, and the points, the resolution and the stairs they rest on.
 
-    `regimes` are the parametric stairs that describe every point, but for the narrowest at most; the points below them,
-    or all where there are none, are taken as they are.
+    `regimes` are the parametric stairs that describe every point, but for the narrowest and the widest one at most; the
+    points beyond them, or all where there are none, are taken as they are.
     """
 
     points: tuple[Point, ...]
@@ -142,13 +142,16 @@ def regimes_of(points: Sequence[Point], resolution: float) -> tuple[Regime, ...]
     """The parametric stairs that describe every point (see `explain`), None where none do.
 
     Spikes, that is points that a wider layer beats by more than a claimable step beyond the noise, may be left out; if
-    that is not enough, the narrowest points.
+    that is not enough, the narrowest points; then the widest one, a spike that nothing wider can tell from a step:
+    where rows of 512 channels fall on each other in the cache, a layer of 512 is a third slower than one of 511.
     """
     ordered = _ordered(points)
     claimable = claimable_step(resolution)
     kept = {block.high for block in _not_beaten(ordered, resolution, margin=claimable)}
     smooth = tuple(point for point in ordered if point.channels in kept)
-    for narrow_end, chosen in itertools.product((True, False), dict.fromkeys((ordered, smooth))):
+    choices = itertools.product((False, True), (True, False), dict.fromkeys((ordered, smooth)))
+    for without_widest, narrow_end, every in choices:
+        chosen = every[:-1] if without_widest else every
         found = explain(
             [point.channels for point in chosen],
             [point.ns for point in chosen],
@@ -213,8 +216,9 @@ def _ordered(points: Sequence[Point]) -> tuple[Point, ...]:
 def _filled(
     points: Sequence[Point], regimes: Sequence[Regime], resolution: float, unit: int
 ) -> tuple[Point, ...]:
-    """The points below the stairs, and what these say at every channel count from there on, padded up."""
+    """The points beyond the stairs, and what these say at every channel count between, padded up."""
     errors = dict(zip((point.channels for point in points), point_errors(points, resolution), strict=True))
+    above = [point for point in points if regimes and point.channels > regimes[-1].high]
     said: list[Point] = []
     cheapest = math.inf
     for regime in reversed(regimes):
@@ -225,7 +229,7 @@ def _filled(
             cheapest = min(cheapest, ns)
             said.append(Point(channels=channels, ns=round(cheapest), noise=noise))
     below = (point for point in points if not regimes or point.channels < regimes[0].low)
-    return (*below, *reversed(said))
+    return (*below, *reversed(said), *above)
 
 
 def _is_sharp(curve: Sequence[Point], known: Sequence[int], edge: int, unit: int, claimable: float) -> bool:
