@@ -27,6 +27,7 @@ from tailor.timing import (
     quickest_interval,
     quickest_values,
     ratio_interval,
+    sample_cost,
     sample_rounds,
     settings_named,
     summary_interval,
@@ -117,6 +118,14 @@ def test_short_calls_are_primed_for_a_while_and_long_ones_are_not() -> None:
     assert clock.log.count("long") == 1 + 12
     assert clock.log.count("middle") == 1 + 12 * (1 + 2)
     assert clock.log.count("short") == 1 + 12 * (1 + 12)
+
+
+@pytest.mark.parametrize("launches", [False, True])
+@pytest.mark.parametrize("ns", [1e5, 4e6, 1e8])
+def test_a_sample_costs_what_is_said_before(ns: float, launches: bool) -> None:
+    settings, clock = replace(ONCE, prime_seconds=0.01, sample_seconds=0.005), FakeClock()
+    sample_rounds({"a": clock.workload("a", ns)}, settings, clock=clock, sync=(lambda: None) if launches else None)
+    assert clock.now == pytest.approx(ns + 12 * sample_cost(ns, settings, launches=launches), rel=1e-3)
 
 
 def test_a_network_whose_caches_were_emptied_is_sampled_after_it_has_settled() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from planted_device import PlantedDevice, true_ns
+from torch import nn
 
 from tailor.database import Database
 from tailor.engines.subjects import layer_module
@@ -16,7 +17,7 @@ from tailor.profiling.layers import LayerTimer
 from tailor.protocols import Subject
 from tailor.records import Measurement, TimingSettings
 from tailor.spec import LayerShape
-from tailor.timing import settings_named
+from tailor.timing import sample_cost, settings_named
 
 SHAPE = LayerShape(
     kind="conv", in_channels=16, out_channels=32, kernel=(3, 3), stride=(1, 1), padding=(1, 1), dilation=(1, 1),
@@ -39,6 +40,17 @@ def ratio(device: PlantedDevice) -> float:
     return own.times[WIDE].ns / own.times[SHAPE].ns
 
 
+class YoungDevice(PlantedDevice):
+    """A planted device that took twice as long for the wide layer in its first sessions."""
+
+    old = 20
+
+    def true_ns(self, module: nn.Module) -> float:
+        wide = isinstance(module, nn.Conv2d) and module.out_channels == WIDE.out_channels
+        aged = wide and module.in_channels == WIDE.in_channels and len(self.sessions) <= self.old
+        return true_ns(module) * (2 if aged else 1)
+
+
 class SharedDevice(PlantedDevice):
     """A planted device on a host where neighbours slow nine calls in ten, nothing lasts, and the quickest are luck."""
 
@@ -52,6 +64,15 @@ class SharedDevice(PlantedDevice):
             replace(measurement, samples_ns=tuple(slowed(ns) for ns in measurement.samples_ns))
             for measurement in super().measure(subjects, settings)
         ]
+
+
+def test_the_time_told_knows_that_there_is_a_fewest_and_a_most_of_rounds() -> None:
+    own = timer(PlantedDevice())
+    ns = WIDE.macs * 5.0
+    one_round = sample_cost(ns, own.settings, launches=False) / 1e9
+    asked = (0.0, 8 * one_round, 1e9)
+    told = [own.expected([WIDE, WIDE], seconds=seconds, ns_per_mac=5.0) / one_round for seconds in asked]
+    assert told == pytest.approx([4, 8, 12])
 
 
 def test_a_drift_between_sessions_is_taken_out_by_layers_timed_again() -> None:
@@ -76,7 +97,7 @@ def test_quiet_levels_count_unless_usual_ones_repeat_better() -> None:
     for device, level, statistic in ((PlantedDevice(), 1.0, "quiet"), (SharedDevice(), 1.4, "usual")):
         own = timer(device)
         for step in STEPS:
-            own.learn(step, seconds=1.0, ns_per_mac=0.1)
+            own.learn(step, seconds=60.0, ns_per_mac=0.1)
         assert own.statistic == statistic
         ratios = [found.ns / true_ns(layer_module(shape)) for shape, found in own.times.items()]
         assert ratios == pytest.approx([sum(ratios) / len(ratios)] * len(ratios), rel=0.12)
@@ -120,6 +141,21 @@ def test_what_is_recalled_is_what_was_measured() -> None:
     for shape, found in first.times.items():
         assert second.times[shape].ns == pytest.approx(clock * found.ns, rel=2e-3)
         assert second.times[shape].noise == pytest.approx(found.noise, rel=0.4)
+
+
+def test_a_layer_that_many_sessions_know_is_recalled_from_the_latest() -> None:
+    database, device = Database.memory(), YoungDevice(noise=0.001)
+    keys = [layers.layer_key(shape) for shape in (SHAPE, WIDE, layers._YARDSTICK)]
+    for _ in range(YoungDevice.old + 8):
+        once = timer(device)
+        once.learn([SHAPE, WIDE], seconds=1.0, ns_per_mac=0.1)
+        found = once.database.find(device.environment().key, keys)
+        database.add(device.environment(), [*found.values()])
+    own = timer(device, database)
+    own.learn([SHAPE, WIDE], seconds=1.0, ns_per_mac=0.1)
+    assert own.found == 2
+    true = true_ns(layer_module(WIDE)) / true_ns(layer_module(SHAPE))
+    assert own.times[WIDE].ns / own.times[SHAPE].ns == pytest.approx(true, rel=0.01)
 
 
 def test_each_shape_is_timed_once_and_failures_are_kept() -> None:

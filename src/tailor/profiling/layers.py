@@ -16,7 +16,7 @@ from tailor.profiling.ties import Reading, tie_sessions
 from tailor.protocols import Device
 from tailor.records import Environment, Measurement, TimingSettings
 from tailor.spec import LayerShape
-from tailor.timing import SHARES, counted, quickest_interval
+from tailor.timing import SHARES, counted, quickest_interval, sample_cost
 
 __all__ = ["LayerTimer", "LoneTime"]
 
@@ -28,9 +28,11 @@ _YARDSTICK = LayerShape(
     spatial=(14, 14),
 )
 _TIES, _TIE_SECONDS = 8, 2.0  # layers timed again in a session, and the most that making them ready may take
+_RECALLED = 8  # sessions that a layer is recalled from at most
 _MOST_SUBJECTS = 64  # interleaved in one session; more would only spread a stair's points over a longer time
 _MEMORY_SHARE = 8  # a session's layers may fill one part in so many of the memory that is free
 _ROUNDS = (4, 12)  # fewest and most rounds per layer
+_SHORTEST_NS = 20_000  # what calling the smallest layer takes
 # Usual levels count where quiet ones repeat no closer than this, and usual ones by this share closer.
 _APART, _CLOSER = 0.01, 0.1
 
@@ -81,8 +83,7 @@ class LayerTimer:
         unknown = self._recall(unknown)
         blocks = _blocks(unknown, self.batch_size)
         beside = [_YARDSTICK] * len(blocks) * (1 + (_TIES if self.times else 0))
-        expected = sum(self._expected_ns(shape, ns_per_mac) for shape in [*unknown, *beside])
-        rounds = min(max(round(seconds * 1e9 / max(1.0, expected)), _ROUNDS[0]), _ROUNDS[1])
+        rounds = _rounds(seconds, self._one_round([*unknown, *beside], ns_per_mac))
         done = 0
         for block in blocks:
             ties = self._ties(block)
@@ -94,6 +95,11 @@ class LayerTimer:
         """The share (0 to 1) of these layers that the database knows from this environment; of none, all."""
         keys = [*dict.fromkeys(layer_key(shape) for shape in shapes)]
         return len(self.database.find(self.environment.key, keys)) / len(keys) if keys else 1.0
+
+    def expected(self, shapes: Sequence[LayerShape], *, seconds: float, ns_per_mac: float) -> float:
+        """Seconds that running these layers takes when about so many are allowed: there is a fewest of rounds."""
+        one_round = self._one_round([*dict.fromkeys(shapes)], ns_per_mac)
+        return _rounds(seconds, one_round) * one_round
 
     def cost(self) -> float:
         """Seconds that one lone layer takes to be made ready and run a few times: the yardstick, timed now.
@@ -107,16 +113,21 @@ class LayerTimer:
         self._time([], replace(self.settings, min_rounds=low, max_rounds=low, warmup_seconds=0.0))
         return time.perf_counter() - started
 
-    def _expected_ns(self, shape: LayerShape, ns_per_mac: float) -> float:
-        """A guess at what one round of this layer costs, untimed call and overhead included."""
-        return 2 * max(shape.macs * self.batch_size * ns_per_mac, self.settings.sample_seconds * 1e9) + 50_000
+    def _one_round(self, shapes: Sequence[LayerShape], ns_per_mac: float) -> float:
+        """A guess at the seconds that one round of these layers takes, untimed calls included."""
+        launches = self.environment.facts["device"].startswith("cuda")
+        calls = (max(_SHORTEST_NS, shape.macs * self.batch_size * ns_per_mac) for shape in shapes)
+        return sum(sample_cost(ns, self.settings, launches=launches) for ns in calls) / 1e9
 
     def _recall(self, shapes: Sequence[LayerShape]) -> list[LayerShape]:
-        """Take what the database knows in sessions that had a yardstick; returns what is still unknown."""
+        """Take what the database knows in sessions that had a yardstick; returns what is still unknown.
+
+        Of a layer that many sessions know, the latest count: a database may hold those of years.
+        """
         keys = {layer_key(shape): shape for shape in shapes}
         known = self.database.find_all(self.environment.key, [*keys])
         told = self._readings[self.statistic]
-        every = [(found.session, keys[key]) for key, measurements in known.items() for found in measurements]
+        every = [(found.session, keys[key]) for key, latest in known.items() for found in latest[-_RECALLED:]]
         more = dict.fromkeys(name for name, shape in every if shape not in told.get(name, ()))
         for name in more:
             session = self.database.of_session(name)
@@ -176,6 +187,11 @@ class LayerTimer:
         quiet, usual = tied["quiet"].repeats, tied["usual"].repeats
         self.statistic = "usual" if quiet > _APART and usual < (1 - _CLOSER) * quiet else "quiet"
         self.times = {shape: _lone_time(level) for shape, level in tied[self.statistic].levels.items()}
+
+
+def _rounds(seconds: float, one_round: float) -> int:
+    """How many rounds fit, in bounds."""
+    return min(max(round(seconds / max(1e-9, one_round)), _ROUNDS[0]), _ROUNDS[1])
 
 
 def _reading(samples: Sequence[int], statistic: str) -> Reading:

@@ -100,15 +100,19 @@ def survey_layers(
     plans = plan_stairs(graph)
     layer_seconds = layers.cost()
     limit = points_within(_STAIR_SECONDS, layer_seconds, len(plans))
-    unknown = 1 - layers.known(coarse_grids(plans, dense.resolution, limit))
+    ns_per_mac = dense.interval.value / max(1, graph.macs(graph.dense_widths) * timer.batch_size)
+    first = coarse_grids(plans, dense.resolution, limit)
+    unknown = 1 - layers.known(first)
     preparing = min(len(plans) * limit * layer_seconds, 2 * _STAIR_SECONDS)
-    tell(_expected(dense, (preparing + _layer_seconds(dense)) * unknown, max(1, networks - probes.known())))
+    # What refines the grids takes about as long as they do.
+    running = 2 * layers.expected(first, seconds=_layer_seconds(dense) / 2, ns_per_mac=ns_per_mac)
+    tell(_expected(dense, (preparing + running) * unknown, max(1, networks - probes.known())))
     staircases = find_stairs(
         plans,
         layers,
         resolution=dense.resolution,
         seconds=_layer_seconds(dense),
-        ns_per_mac=dense.interval.value / max(1, graph.macs(graph.dense_widths) * timer.batch_size),
+        ns_per_mac=ns_per_mac,
         limit=limit,
         dense_shapes=[layer.shape for layer in graph.layers],
     )

@@ -16,7 +16,7 @@ from tailor.timing.intervals import (
 from tailor.timing.moments import counted, steadied
 from tailor.timing.protocols import PROTOCOL_BATCH, PROTOCOLS, settings_named
 from tailor.timing.quickest import SHARES, quickest_values
-from tailor.timing.rounds import SAMPLING, Rounds, describe_failure, drift_of, sample_rounds
+from tailor.timing.rounds import SAMPLING, Rounds, describe_failure, drift_of, sample_cost, sample_rounds
 
 __all__ = [
     "PROTOCOLS",
@@ -34,6 +34,7 @@ __all__ = [
     "quickest_interval",
     "quickest_values",
     "ratio_interval",
+    "sample_cost",
     "sample_rounds",
     "settings_named",
     "steadied",

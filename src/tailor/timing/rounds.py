@@ -19,7 +19,7 @@ from tailor.timing.intervals import relative_half_width
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["SAMPLING", "Rounds", "describe_failure", "drift_of", "sample_rounds"]
+__all__ = ["SAMPLING", "Rounds", "describe_failure", "drift_of", "sample_cost", "sample_rounds"]
 
 _WARMUP_PATIENCE = 5  # a session that is still drifting after this many warm-up times starts all the same, and says so
 
@@ -174,8 +174,8 @@ class _Session:
         expected = self.shortest.get(name)
         count = 1
         if not single and expected is not None:
-            count = max(1, math.ceil(settings.sample_seconds * 1e9 / expected)) if self.launches else 1
-            for _ in range(min(_MOST_PRIMES, int(settings.prime_seconds * 1e9 / expected))):
+            count = _calls(expected, settings, launches=self.launches)
+            for _ in range(_primes(expected, settings)):
                 call()  # the subjects before this one emptied the caches; steady-state latency is what is meant
         elapsed, stolen = self._take(call, count)
         for _ in range(0 if single else _RETAKES):
@@ -215,6 +215,14 @@ class _Session:
         return "precise" if precise else None
 
 
+def sample_cost(ns: float, settings: TimingSettings, *, launches: bool) -> float:
+    """Nanoseconds that one sample of a call of `ns` takes, the untimed calls before it included.
+
+    `launches` says that calls only launch work, as on a GPU.
+    """
+    return (_primes(ns, settings) + _calls(ns, settings, launches=launches)) * ns
+
+
 def describe_failure(error: Exception) -> str:
     """What went wrong, in one line: the error's type and the first line of its message."""
     return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
@@ -231,6 +239,16 @@ def drift_of(samples: Mapping[str, Sequence[int]]) -> float:
     if half < 2:
         return 0.0
     return math.exp(statistics.median(logs[-half:]) - statistics.median(logs[:half])) - 1
+
+
+def _primes(ns: float, settings: TimingSettings) -> int:
+    """How many untimed calls come before a sample."""
+    return min(_MOST_PRIMES, int(settings.prime_seconds * 1e9 / ns))
+
+
+def _calls(ns: float, settings: TimingSettings, *, launches: bool) -> int:
+    """How many calls one sample times back to back."""
+    return max(1, math.ceil(settings.sample_seconds * 1e9 / ns)) if launches else 1
 
 
 def _no_sync() -> None:
