@@ -9,6 +9,7 @@ lies between is a jump that is finer than what may be claimed, and counts neithe
 Run it on a quiet machine: `python benchmarks/edges.py [--engines torch,openvino] [--layers NAME,...]`; it says first
 how long it will take, and a second run goes on where the first was stopped. `--host NAME` keeps the results beside
 another machine's. `--find-again` keeps the sweeps; the A/A resolution is measured and the edges are found anew.
+`--sweep-again` does the same and averages each sweep with one more: what a busy host does to a sweep looks like edges.
 `--replay` measures nothing: the finder of today probes the sweeps in the results that are there, with noise planted
 into every probe, ten times.
 """
@@ -106,8 +107,9 @@ def main() -> None:
         device = open_device(target)
         for case in cases:
             key = f"{name} | {case.name} | {options.threads} threads | {device.environment().key}"
-            if key not in done or options.find_again:
-                done[key] = {"engine": name, "layer": case.name, **compared(device, case, done.get(key))}
+            if key not in done or options.find_again or options.sweep_again:
+                found = compared(device, case, done.get(key), sweep_again=options.sweep_again)
+                done[key] = {"engine": name, "layer": case.name, **found}
                 CACHE.parent.mkdir(exist_ok=True)
                 CACHE.write_text(json.dumps(done, indent=2), encoding="utf-8")
             print(_line(done[key]), flush=True)
@@ -116,14 +118,18 @@ def main() -> None:
     _write(rows, environment, options)
 
 
-def compared(device: Device, case: Case, known: dict[str, Any] | None = None) -> dict[str, Any]:
+def compared(
+    device: Device, case: Case, known: dict[str, Any] | None = None, *, sweep_again: bool = False
+) -> dict[str, Any]:
     """The sweep of one layer (taken from `known` where it was made before) against what the finder says."""
     resolution = _resolution(device, case)
     measured = time.perf_counter()
-    if known:
-        sweep = [Point(channels=channels, ns=ns, noise=noise) for channels, ns, noise in known["sweep"]]
-    else:
-        sweep = _timer(device, case).points(_spread(case.width))
+    sweep = [Point(channels=channels, ns=ns, noise=noise) for channels, ns, noise in known["sweep"]] if known else []
+    sweeps, seconds = (known.get("sweeps", 1), known["sweep seconds"]) if known else (0, 0.0)
+    if sweep_again or not known:
+        fresh = _timer(device, case).points(_spread(case.width))
+        sweep = averaged(sweep, fresh) if known else fresh
+        sweeps, seconds = sweeps + 1, seconds + time.perf_counter() - measured
     swept = time.perf_counter()
     found, probes = _find(device, case, resolution)
     missed, invented, true = judged(sweep, found, resolution)
@@ -138,10 +144,29 @@ def compared(device: Device, case: Case, known: dict[str, Any] | None = None) ->
         "share": probes / case.width,
         "described": bool(found.regimes),
         "blocks": [regime.quantum for regime in found.regimes],
-        "sweep seconds": known["sweep seconds"] if known else swept - measured,
+        "sweeps": sweeps,
+        "sweep seconds": seconds,
         "finder seconds": time.perf_counter() - swept,
         "sweep": [[point.channels, point.ns, point.noise] for point in sweep],
     }
+
+
+def averaged(sweep: Sequence[Point], fresh: Sequence[Point]) -> list[Point]:
+    """The weighted mean of two sweeps of the same counts, on the first one's level, with the errors that they show.
+
+    Where the two differ by more than their errors tell, both have larger ones.
+    """
+    first, second = (np.array([math.log(point.ns) for point in points]) for points in (sweep, fresh))
+    noise, own = (np.array([point.noise for point in points]) for points in (sweep, fresh))
+    apart = second - first - np.median(second - first)
+    told = np.sqrt(noise**2 + own**2)
+    larger = max(1.0, 1.4826 * float(np.median(np.abs(apart) / told)))
+    weight = noise**2 / told**2
+    errors = larger * noise * own / told
+    return [
+        Point(channels=point.channels, ns=round(point.ns * math.exp(share * shift)), noise=float(error))
+        for point, share, shift, error in zip(sweep, weight, apart, errors, strict=True)
+    ]
 
 
 def replay(host: str) -> None:
@@ -211,7 +236,22 @@ def judged(
 
 
 def jump(times: dict[int, int], edge: int) -> float:
-    """The relative rise right behind an edge, between medians of a few counts on each side, after padding up."""
+    """The rise right behind an edge as a share of the level before it."""
+    before, after = _levels(times, edge)
+    return after / before - 1
+
+
+def slope(times: dict[int, int], edge: int) -> float:
+    """The usual rise around an edge, as a share of the level before it: a line rises everywhere, a stair at edges only.
+    """
+    near = [place for place in range(edge - SLOPE, edge + SLOPE + 1) if abs(place - edge) >= AROUND]
+    sides = [_levels(times, place) for place in near if {place, place + 1} <= times.keys()]
+    rise = statistics.median(after - before for before, after in sides) if sides else 0.0
+    return rise / _levels(times, edge)[0]
+
+
+def _levels(times: dict[int, int], edge: int) -> tuple[float, float]:
+    """Medians of a few counts on each side of an edge, after padding up."""
     counts = sorted(times)
     padded: dict[int, int] = {}
     cheapest = max(times.values())
@@ -220,14 +260,7 @@ def jump(times: dict[int, int], edge: int) -> float:
         padded[count] = cheapest
     left = [padded[count] for count in counts if edge - AROUND < count <= edge]
     right = [padded[count] for count in counts if edge < count <= edge + AROUND]
-    return statistics.median(right) / statistics.median(left) - 1 if left and right else 0.0
-
-
-def slope(times: dict[int, int], edge: int) -> float:
-    """The usual rise around an edge, measured as at it: a line rises everywhere, a stair only at its edges."""
-    near = range(edge - SLOPE, edge + SLOPE + 1)
-    around = [place for place in near if abs(place - edge) >= AROUND and place in times]
-    return statistics.median(jump(times, place) for place in around) if around else 0.0
+    return statistics.median(left), statistics.median(right)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,19 +324,26 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _write(rows: Sequence[dict[str, Any]], environment: dict[str, str], options: argparse.Namespace) -> None:
-    header = ("engine", "layer", "A/A", "true edges", "found of them", "invented", "probes", "of exhaustive", "blocks")
+    header = (
+        "engine", "layer", "A/A", "sweeps", "error of a sweep's points", "true edges", "found of them", "invented",
+        "probes", "of exhaustive", "blocks",
+    )
+    noise = [statistics.median(own for _, _, own in row["sweep"]) for row in rows]
     lines = [
         (
-            row["engine"], row["layer"], f"{row['resolution']:.2%}", len(row["true"]),
-            len(row["true"]) - len(row["missed"]), len(row["invented"]), row["probes"], f"{row['share']:.0%}",
-            ", ".join(map(str, row["blocks"])) or "halved",
+            row["engine"], row["layer"], f"{row['resolution']:.2%}", row.get("sweeps", 1), f"{error:.2%}",
+            len(row["true"]), len(row["true"]) - len(row["missed"]), len(row["invented"]), row["probes"],
+            f"{row['share']:.0%}", ", ".join(map(str, row["blocks"])) or "halved",
         )
-        for row in rows
+        for row, error in zip(rows, noise, strict=True)
     ]
     total = sum(len(row["true"]) for row in rows)
     missed, invented = (sum(len(row[name]) for row in rows) for name in ("missed", "invented"))
     summary = f"{total - missed} of {total} true edges found, {invented} invented, on {len(rows)} layers and engines."
-    short = [{**row, "sweep": " ".join(str(ns) for _, ns, _ in row["sweep"])} for row in rows]
+    short = [
+        {**row, "sweep": " ".join(str(ns) for _, ns, _ in row["sweep"]), "sweep noise": error}
+        for row, error in zip(rows, noise, strict=True)
+    ]
     report = {"environment": environment, "layers": short}
     command = f"{COMMAND} --engines {','.join(options.engines)}" + (f" --host {options.host}" if options.host else "")
     path = write_results(
@@ -319,6 +359,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--layers", type=_names, help="names of cases, with commas; by default all")
     parser.add_argument("--host", default="", help="keep the results beside another machine's, under this name")
     parser.add_argument("--find-again", action="store_true", help="keep the sweeps, measure all else anew")
+    parser.add_argument("--sweep-again", action="store_true", help="one more sweep, averaged; measure all else anew")
     parser.add_argument("--replay", action="store_true", help="probe the sweeps in the results, with planted errors")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
