@@ -312,7 +312,7 @@ def _resolution(device: Device, case: Case) -> float:
 
 
 def _tell_time(cases: Sequence[Case], options: argparse.Namespace, done: dict[str, Any]) -> None:
-    seconds = sum(12 * 25e-3 * case.width + 30 for case in cases) * len(options.engines)
+    seconds = sum(36 * 25e-3 * case.width + 60 for case in cases) * len(options.engines)
     print(f"{len(cases)} layers on {len(options.engines)} engines: about {seconds / 60:.0f} minutes; {len(done)} known")
 
 

@@ -31,7 +31,7 @@ _TIES, _TIE_SECONDS = 8, 2.0  # layers timed again in a session, and the most th
 _RECALLED = 8  # sessions that a layer is recalled from at most
 _MOST_SUBJECTS = 64  # interleaved in one session; more would only spread a stair's points over a longer time
 _MEMORY_SHARE = 8  # a session's layers may fill one part in so many of the memory that is free
-_ROUNDS = (4, 12)  # fewest and most rounds per layer
+_ROUNDS = (4, 36)  # fewest and most rounds per layer; on a busy host 36 err by 0.6 of what 12 do
 _SHORTEST_NS = 20_000  # what calling the smallest layer takes
 # Usual levels count where quiet ones repeat no closer than this, and usual ones by this share closer.
 _APART, _CLOSER = 0.01, 0.1
