@@ -312,7 +312,8 @@ def _resolution(device: Device, case: Case) -> float:
 
 
 def _tell_time(cases: Sequence[Case], options: argparse.Namespace, done: dict[str, Any]) -> None:
-    seconds = sum(36 * 25e-3 * case.width + 60 for case in cases) * len(options.engines)
+    sweep = 0 if options.find_again else 36 * 25e-3
+    seconds = sum(sweep * case.width + 60 for case in cases) * len(options.engines)
     print(f"{len(cases)} layers on {len(options.engines)} engines: about {seconds / 60:.0f} minutes; {len(done)} known")
 
 
