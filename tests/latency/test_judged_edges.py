@@ -61,8 +61,8 @@ def test_a_line_has_no_edges_though_each_count_rises_by_more_than_may_be_claimed
     assert edges.judged(sweep(line), claimed([40]), RESOLUTION) == ([], [], [])
 
 
-def test_a_jump_finer_than_what_may_be_claimed_counts_neither_way(edges: Any) -> None:
-    fine = sweep(lambda c: 1e6 * (1.05 if c > 64 else 1.0))
+def test_a_jump_hardly_larger_than_what_may_be_claimed_counts_neither_way(edges: Any) -> None:
+    fine = sweep(lambda c: 1e6 * (1.075 if c > 64 else 1.0))
     assert edges.judged(fine, claimed([64]), RESOLUTION) == ([], [], [])
 
 
