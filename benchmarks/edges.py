@@ -346,7 +346,10 @@ def _write(rows: Sequence[dict[str, Any]], environment: dict[str, str], options:
         for row, error in zip(rows, noise, strict=True)
     ]
     report = {"environment": environment, "layers": short}
+    if max((row.get("sweeps", 1) for row in rows), default=1) > 1:
+        summary += " Each sweep after the first was made by a run with `--sweep-again`; the rest is of the last run."
     command = f"{COMMAND} --engines {','.join(options.engines)}" + (f" --host {options.host}" if options.host else "")
+    command += " --find-again" * options.find_again + " --sweep-again" * options.sweep_again
     path = write_results(
         _named("edges", options.host), report, title="Edges found with few probes",
         tables=[summary, markdown_table(header, lines)], command=command,
