@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tailor.primitive_cache import make_room
+
 if TYPE_CHECKING:
     from tailor.api import profile, prune
     from tailor.channels import build, cut, trace
@@ -55,6 +57,8 @@ _HOMES = {
     "prune": "tailor.api",
     "trace": "tailor.channels",
 }
+
+make_room()
 
 
 def __getattr__(name: str) -> Any:

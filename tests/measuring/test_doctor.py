@@ -19,7 +19,7 @@ FEW = TimingSettings(name="few", min_rounds=7, max_rounds=7, half_width=0.0, sam
 GOOD = Machine(
     host={"cpu": "Some CPU", "cpu_vectors": "avx2", "cores": "4"}, physical_cores=4, quota=None,
     memory_available=2**33, memory_total=2**34, governor="performance", gpus=(), tf32_by_default=False,
-    bf16_by_default=False, flushes_denormals=True, spinning=(), allocator="default",
+    bf16_by_default=False, flushes_denormals=True, spinning=(), allocator="default", few_primitives="",
 )  # fmt: skip
 QUIET = Conditions(seconds=3.0, steady=True, drift=0.0, samples=60, retaken=0)
 TORCH = EngineHealth(engine="torch", version="2.9", problem=None, precision="fp32", ns=2_000_000, resolution=0.004)
@@ -39,6 +39,7 @@ def test_a_sound_machine_is_not_warned_of() -> None:
         (replace(GOOD, flushes_denormals=False), [TORCH], QUIET, "denormal weights"),
         (replace(GOOD, allocator="glibc, freed memory kept"), [TORCH], QUIET, "MALLOC_TRIM_THRESHOLD_"),
         (replace(GOOD, spinning=("OMP_WAIT_POLICY=active",)), [TORCH], QUIET, "OMP_WAIT_POLICY=active"),
+        (replace(GOOD, few_primitives="ONEDNN_PRIMITIVE_CACHE_CAPACITY=64"), [TORCH], QUIET, "CAPACITY=64 is fewer"),
         (replace(GOOD, quota=0.5), [TORCH], QUIET, "0.5 cores"),
         (replace(GOOD, governor="powersave"), [TORCH], QUIET, "'powersave'"),
         (replace(GOOD, memory_available=2**28), [TORCH], QUIET, "256 MiB"),

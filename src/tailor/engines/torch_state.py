@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import torch
 
 from tailor.errors import InvalidOptionError, MeasurementError
+from tailor.primitive_cache import primitives_kept
 
 __all__ = ["LAYOUTS", "PRECISIONS", "device_named", "numerics", "torch_facts"]
 
@@ -53,7 +55,11 @@ def numerics(precision: str) -> Iterator[None]:
 
 def torch_facts(device: torch.device) -> Mapping[str, str]:
     """What decides torch's speed on this device, beside the target itself."""
-    facts = {"cpu_capability": torch.backends.cpu.get_cpu_capability(), "onednn": str(_onednn_in_use())}
+    facts = {
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "onednn": str(_onednn_in_use()),
+        "onednn_primitives": primitives_kept(os.environ),
+    }
     if device.type != "cuda":
         return facts
     properties = torch.cuda.get_device_properties(device)

@@ -16,6 +16,7 @@ from tailor.errors import MeasurementError, MissingDependencyError, TailorError
 from tailor.measuring.engines import EngineTiming, compare_engines
 from tailor.measuring.machine import Machine, machine_here
 from tailor.models import load_model
+from tailor.primitive_cache import ENOUGH
 from tailor.records import Conditions, TimingSettings
 from tailor.spec import Target
 from tailor.timing import settings_named
@@ -127,6 +128,11 @@ def _traps(machine: Machine, engines: Collection[str]) -> Iterator[str]:
         yield (
             "freed memory is kept while Tailor times; a process of yours with large activations is slower under "
             "glibc's usual settings: start it with MALLOC_TRIM_THRESHOLD_=2147483647 MALLOC_MMAP_THRESHOLD_=1073741824"
+        )
+    if machine.few_primitives:
+        yield (
+            f"{machine.few_primitives} is fewer kernels of oneDNN than a profile's sessions need in PyTorch: it would "
+            f"compile them anew while they are timed; unset it, or say {ENOUGH}"
         )
 
 

@@ -12,6 +12,7 @@ import torch
 
 from tailor.engines.allocator import allocator_fact
 from tailor.engines.host import host_facts
+from tailor.primitive_cache import too_few
 
 __all__ = ["Machine", "machine_here", "quota_of", "spinning_settings"]
 
@@ -23,7 +24,8 @@ class Machine:
     """What latency depends on beside the network and the engine.
 
     `quota` is how many cores a container's limit allows, None without one; `memory` in bytes; `spinning` the settings
-    in the environment that keep idle threads busy; `flushes_denormals` whether torch sets them to zero now.
+    in the environment that keep idle threads busy; `flushes_denormals` whether torch sets them to zero now;
+    `few_primitives` the setting that lets oneDNN keep fewer primitives than large sessions need, "" where none does.
     """
 
     host: Mapping[str, str]
@@ -38,6 +40,7 @@ class Machine:
     flushes_denormals: bool
     spinning: tuple[str, ...]
     allocator: str
+    few_primitives: str
 
 
 def machine_here() -> Machine:
@@ -57,6 +60,7 @@ def machine_here() -> Machine:
         flushes_denormals=_flushes_denormals(),
         spinning=spinning_settings(os.environ),
         allocator=allocator_fact(),
+        few_primitives=too_few(os.environ),
     )
 
 

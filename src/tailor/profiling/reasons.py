@@ -65,10 +65,13 @@ def _account(bench: Bench, shape: LayerShape, axis: str) -> KernelAccount:
     return unknown_account(f"engine {target.engine} does not name its kernels")
 
 
-def onednn_lines(call: Callable[[], object]) -> str:
-    """What oneDNN prints about the primitives of one call; it writes to the process's standard output, nowhere else."""
+def onednn_lines(call: Callable[[], object], level: int = torch.backends.mkldnn.VERBOSE_ON) -> str:
+    """What oneDNN prints about the primitives of one call; it writes to the process's standard output, nowhere else.
+
+    `level` is what `torch.backends.mkldnn.verbose` takes: primitives that ran, or also whether each was compiled anew.
+    """
     with tempfile.TemporaryFile() as file:
-        verbose = torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON)  # type: ignore[no-untyped-call]
+        verbose = torch.backends.mkldnn.verbose(level)  # type: ignore[no-untyped-call]
         with _standard_output_in(file), verbose:
             call()
         file.seek(0)
