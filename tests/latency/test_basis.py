@@ -22,8 +22,10 @@ from tailor.latency.basis import (
 ALIKE = 192  # a multiple of every block: counts that differ by it answer every question alike
 
 
-def value(term: Term, inputs: int, outputs: int, megabytes: float, milliseconds: float) -> float:
-    sizes = (inputs, outputs, megabytes, milliseconds)
+def value(
+    term: Term, inputs: int, outputs: int, megabytes: float, milliseconds: float, *, followed: float = 0.0
+) -> float:
+    sizes = (inputs, outputs, megabytes, milliseconds, followed)
     return float(term_values([term], *(np.array([float(x)]) for x in sizes))[0, 0])
 
 
@@ -54,15 +56,27 @@ def test_terms_of_12_inputs_and_18_outputs_in_a_network_of_1_5_megabytes_and_2_5
     assert value(term, 12, 18, 1.5, 2.5) == by_hand
 
 
+def test_what_follows_a_layer_takes_its_outputs() -> None:
+    followed = Term(kind="followed")
+    assert value(followed, 12, 18, 1.5, 2.5) == 0
+    assert value(followed, 12, 18, 1.5, 2.5, followed=1.0) == 18
+    assert all(
+        value(term, 12, 18, 1.5, 2.5) == value(term, 12, 18, 1.5, 2.5, followed=1.0)
+        for term in DENSE_TERMS
+        if term != followed
+    )
+
+
 def test_no_term_is_negative_and_more_channels_aligned_alike_never_cost_less() -> None:
     draw = np.random.default_rng(0)
     inputs, outputs = draw.integers(1, 300, (2, 500)).astype(float)
     megabytes, milliseconds = draw.uniform(0, 80, (2, 500))
-    here = term_values(DENSE_TERMS, inputs, outputs, megabytes, milliseconds)
+    followed = (inputs % 2 == 0).astype(float)
+    here = term_values(DENSE_TERMS, inputs, outputs, megabytes, milliseconds, followed)
     assert here.shape == (500, len(DENSE_TERMS))
     assert (here >= 0).all()
     for a, b, size, time in ((ALIKE, 0, 0, 0), (0, ALIKE, 0, 0), (0, 0, 3, 0), (0, 0, 0, 3)):
-        there = term_values(DENSE_TERMS, inputs + a, outputs + b, megabytes + size, milliseconds + time)
+        there = term_values(DENSE_TERMS, inputs + a, outputs + b, megabytes + size, milliseconds + time, followed)
         assert (there >= here).all()
 
 
@@ -77,8 +91,8 @@ def test_depthwise_terms_do_not_read_the_inputs() -> None:
     outputs, zeros = np.arange(1.0, 100), np.zeros(99)
     milliseconds = outputs / 7
     assert np.array_equal(
-        term_values(DEPTHWISE_TERMS, outputs, outputs, zeros, milliseconds),
-        term_values(DEPTHWISE_TERMS, zeros + 1, outputs, zeros, milliseconds),
+        term_values(DEPTHWISE_TERMS, outputs, outputs, zeros, milliseconds, zeros + 1),
+        term_values(DEPTHWISE_TERMS, zeros + 1, outputs, zeros, milliseconds, zeros + 1),
     )
 
 

@@ -15,12 +15,12 @@ BLOCK = 16
 
 
 def counts(number: int, seed: int) -> tuple[np.ndarray, ...]:
-    """Inputs, outputs, megabytes and milliseconds."""
+    """Inputs, outputs, megabytes, milliseconds, and that nothing more follows."""
     draw = np.random.default_rng(seed)
     inputs, outputs = (draw.integers(4, 129, number).astype(float) for _ in range(2))
     aligned = draw.random(number) < 0.5  # as half of the networks that are measured
     inputs, outputs = (np.where(aligned, np.ceil(axis / 8) * 8, axis) for axis in (inputs, outputs))
-    return inputs, outputs, draw.uniform(0.1, 4.0, number), draw.uniform(0.1, 4.0, number)
+    return inputs, outputs, draw.uniform(0.1, 4.0, number), draw.uniform(0.1, 4.0, number), np.zeros(number)
 
 
 def padded_ns(inputs: np.ndarray, outputs: np.ndarray, *_: np.ndarray) -> np.ndarray:
@@ -33,21 +33,25 @@ def jumping_ns(inputs: np.ndarray, outputs: np.ndarray, *_: np.ndarray) -> np.nd
     return np.asarray(np.where(inputs % 8 == 0, 2_000 + 2 * product, 20_000 + 8 * product + 90 * outputs))
 
 
-def fetched_ns(inputs: np.ndarray, outputs: np.ndarray, megabytes: np.ndarray, _: np.ndarray) -> np.ndarray:
+def fetched_ns(inputs: np.ndarray, outputs: np.ndarray, megabytes: np.ndarray, *_: np.ndarray) -> np.ndarray:
     """Weights cost more once the network has left a cache of 1 to 2 megabytes."""
     return np.asarray(3_000 + inputs * outputs * (4 + 3 * np.clip(megabytes - 1, 0, 1)))
 
 
-def evicted_ns(inputs: np.ndarray, outputs: np.ndarray, _: np.ndarray, milliseconds: np.ndarray) -> np.ndarray:
+def evicted_ns(
+    inputs: np.ndarray, outputs: np.ndarray, _: np.ndarray, milliseconds: np.ndarray, *__: np.ndarray
+) -> np.ndarray:
     """All data cost more in a network that takes more than 1 to 2 milliseconds."""
     lost = np.clip(milliseconds - 1, 0, 1)
     return np.asarray(3_000 + 2_000 * lost + inputs * outputs * (4 + 2 * lost))
 
 
 def samples(truth, number: int = 400, *, noise: float = 0.02, seed: int = 0) -> Samples:  # type: ignore[no-untyped-def]
-    inputs, outputs, megabytes, milliseconds = every = counts(number, seed)
+    inputs, outputs, megabytes, milliseconds, followed = every = counts(number, seed)
     ns = truth(*every) * (1 + noise * np.random.default_rng(seed + 1).normal(size=number))
-    return Samples(inputs=inputs, outputs=outputs, megabytes=megabytes, milliseconds=milliseconds, ns=ns)
+    return Samples(
+        inputs=inputs, outputs=outputs, megabytes=megabytes, milliseconds=milliseconds, followed=followed, ns=ns
+    )
 
 
 def error_on_unseen(surface: Surface, truth) -> float:  # type: ignore[no-untyped-def]
@@ -108,9 +112,25 @@ def test_a_step_that_no_sample_has_crossed_by_half_costs_nothing_beyond_them() -
     slow = np.where(barely["milliseconds"] > 1.0, 1.05, 1.0)
     assert 2 <= (slow > 1).sum() < 20
     found = fit_surface(replace(clean, ns=clean.ns * slow, **barely), depthwise=False)
-    inputs, outputs, megabytes, milliseconds = counts(300, seed=77)
-    told = surface_ns(found, inputs, outputs, 100 * megabytes, 100 * milliseconds)
+    inputs, outputs, megabytes, milliseconds, followed = counts(300, seed=77)
+    told = surface_ns(found, inputs, outputs, 100 * megabytes, 100 * milliseconds, followed)
     assert float(np.abs(told / padded_ns(inputs, outputs) - 1).mean()) < 0.05
+
+
+def test_what_follows_some_layers_alone_is_told_from_what_all_take() -> None:
+    """A pool behind every third layer, which takes as long as the narrower of them."""
+    clean = samples(padded_ns, noise=0.0)
+    followed = (np.arange(len(clean)) % 3 == 0).astype(float)
+    noise = 1 + 0.02 * np.random.default_rng(1).normal(size=len(clean))
+    found = fit_surface(
+        replace(clean, ns=(clean.ns + 400 * clean.outputs * followed) * noise, followed=followed), depthwise=False
+    )
+    assert found.rules == ()
+    *sizes, nothing = counts(300, seed=77)
+    truth = padded_ns(*sizes)
+    assert float(np.abs(surface_ns(found, *sizes, nothing) / truth - 1).mean()) < 0.02
+    pooled = surface_ns(found, *sizes, nothing + 1)
+    assert float(np.abs(pooled / (truth + 400 * sizes[1]) - 1).mean()) < 0.02
 
 
 def test_saved_is_loaded_however_deep_the_tree() -> None:

@@ -39,7 +39,8 @@ EVICTED = ("evicted product", "evicted")  # kinds of terms: what is lost of a la
 class Term:
     """One term of a layer's latency; `kind` says which, the numbers are its channel blocks.
 
-    "constant" · "outputs": padded outputs · "inputs": padded inputs · "product": padded inputs x padded outputs ·
+    "constant" · "followed": outputs where more nodes follow the layer than others of its kind, else 0 ·
+    "outputs": padded outputs · "inputs": padded inputs · "product": padded inputs x padded outputs ·
     "odd outputs", "odd inputs": the channels where they are no multiple of the block, else 0 · "odd in product",
     "odd out product", "even in product": inputs x outputs where the inputs (outputs) are no (are a) multiple ·
     "even product": where both are · "fetched": inputs x outputs times how far the working set has left a cache (step
@@ -80,19 +81,25 @@ def _both() -> list[Term]:
     return terms + [Term(kind="fetched", inputs=step) for step in range(len(FOOTPRINT_STEPS))]
 
 
-DEPTHWISE_TERMS: tuple[Term, ...] = (Term(kind="constant"), *_outputs())  # inputs and outputs move together
+# Inputs and outputs move together.
+DEPTHWISE_TERMS: tuple[Term, ...] = (Term(kind="constant"), Term(kind="followed"), *_outputs())
 DENSE_TERMS: tuple[Term, ...] = (*DEPTHWISE_TERMS, *_both())
 
 
 def term_values(
-    terms: Sequence[Term], inputs: FloatArray, outputs: FloatArray, megabytes: FloatArray, milliseconds: FloatArray
+    terms: Sequence[Term],
+    inputs: FloatArray,
+    outputs: FloatArray,
+    megabytes: FloatArray,
+    milliseconds: FloatArray,
+    followed: FloatArray,
 ) -> FloatArray:
     """Every term at every sample, shape [samples, terms].
 
-    `inputs` and `outputs` are channel counts, `megabytes` the working set of the whole network and `milliseconds` what
-    it takes, of shape [samples].
+    `inputs` and `outputs` are channel counts, `megabytes` the working set of the whole network, `milliseconds` what
+    it takes, and `followed` is 1 where more nodes follow the layer than others of its kind, else 0: all [samples].
     """
-    return np.stack([_value(term, inputs, outputs, megabytes, milliseconds) for term in terms], axis=1)
+    return np.stack([_value(term, inputs, outputs, megabytes, milliseconds, followed) for term in terms], axis=1)
 
 
 def crossed_share(terms: Sequence[Term], megabytes: FloatArray, milliseconds: FloatArray) -> FloatArray:
@@ -122,7 +129,12 @@ def _crossed(step: tuple[float, float], value: FloatArray) -> FloatArray:
 
 
 def _value(
-    term: Term, inputs: FloatArray, outputs: FloatArray, megabytes: FloatArray, milliseconds: FloatArray
+    term: Term,
+    inputs: FloatArray,
+    outputs: FloatArray,
+    megabytes: FloatArray,
+    milliseconds: FloatArray,
+    followed: FloatArray,
 ) -> FloatArray:
     a, b = term.inputs, term.outputs
     product = inputs * outputs
@@ -133,6 +145,7 @@ def _value(
     padded_in, padded_out = np.ceil(inputs / a) * a, np.ceil(outputs / b) * b
     values: dict[str, FloatArray] = {
         "constant": np.ones_like(inputs),
+        "followed": outputs * followed,
         "outputs": padded_out,
         "inputs": padded_in,
         "product": padded_in * padded_out,

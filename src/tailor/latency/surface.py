@@ -74,13 +74,15 @@ class Surface:
 class Samples:
     """What layers of one kind took: arrays of shape [samples].
 
-    `megabytes` is the working set of the network that each ran in, `milliseconds` what that network took.
+    `megabytes` is the working set of the network that each ran in, `milliseconds` what that network took; `followed`
+    is 1 where more nodes follow the layer than others of its kind, else 0.
     """
 
     inputs: FloatArray
     outputs: FloatArray
     megabytes: FloatArray
     milliseconds: FloatArray
+    followed: FloatArray
     ns: FloatArray
 
     def __len__(self) -> int:
@@ -93,6 +95,7 @@ class Samples:
             outputs=self.outputs[chosen],
             megabytes=self.megabytes[chosen],
             milliseconds=self.milliseconds[chosen],
+            followed=self.followed[chosen],
             ns=self.ns[chosen],
         )
 
@@ -108,25 +111,32 @@ def fit_surface(samples: Samples, *, depthwise: bool, seed: int = 0) -> Surface:
     asked = np.zeros(len(samples), dtype=bool)
     asked[np.random.default_rng(seed).permutation(len(samples))[:_MOST_ASKED]] = True
     terms = DEPTHWISE_TERMS if depthwise else DENSE_TERMS
-    values = term_values(terms, samples.inputs, samples.outputs, samples.megabytes, samples.milliseconds)
+    values = term_values(
+        terms, samples.inputs, samples.outputs, samples.megabytes, samples.milliseconds, samples.followed
+    )
     crossed = crossed_share(terms, samples.megabytes, samples.milliseconds) >= CROSSED
     grower = _Grower(samples=samples, terms=terms, values=values, crossed=crossed, asked=asked)
     return grower.grow(np.ones(len(samples), dtype=bool), _DEPTH)
 
 
 def surface_ns(
-    surface: Surface, inputs: FloatArray, outputs: FloatArray, megabytes: FloatArray, milliseconds: FloatArray
+    surface: Surface,
+    inputs: FloatArray,
+    outputs: FloatArray,
+    megabytes: FloatArray,
+    milliseconds: FloatArray,
+    followed: FloatArray,
 ) -> FloatArray:
     """Latency in ns at every sample, shape [samples]; the arguments are as in `Samples`."""
     if surface.rule is not None and surface.yes is not None and surface.no is not None:
         answers = surface.rule.answers(inputs, outputs)
-        yes = surface_ns(surface.yes, inputs, outputs, megabytes, milliseconds)
-        return np.where(answers, yes, surface_ns(surface.no, inputs, outputs, megabytes, milliseconds))
+        rest = (inputs, outputs, megabytes, milliseconds, followed)
+        return np.where(answers, surface_ns(surface.yes, *rest), surface_ns(surface.no, *rest))
     coefficients = surface.coefficients or {}
     if not coefficients:
         return np.zeros_like(inputs)
     terms = [term_named(name) for name in coefficients]
-    values = term_values(terms, inputs, outputs, megabytes, milliseconds)
+    values = term_values(terms, inputs, outputs, megabytes, milliseconds, followed)
     ns: FloatArray = values @ np.array(list(coefficients.values()))
     return ns
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -134,7 +134,7 @@ def fit_surfaces(
 def _problem(
     graph: ChannelGraph, networks: Sequence[AccountedNetwork], ns: FloatArray, overhead: float, batch_size: int
 ) -> _Problem:
-    layers = _layers(graph, batch_size)
+    layers = _layers(graph, networks, batch_size)
     inputs = np.array([[layer.inputs.size(n.widths) for layer in layers] for n in networks], dtype=float)
     outputs = np.array([[layer.outputs.size(n.widths) for layer in layers] for n in networks], dtype=float)
     spent = np.array(
@@ -164,7 +164,9 @@ def _megabytes(layers: Sequence[SurfaceLayer], networks: Sequence[AccountedNetwo
     )
 
 
-def _layers(graph: ChannelGraph, batch_size: int) -> tuple[SurfaceLayer, ...]:
+def _layers(
+    graph: ChannelGraph, networks: Sequence[AccountedNetwork], batch_size: int
+) -> tuple[SurfaceLayer, ...]:
     streams = {group.name for group in graph.groups if group.residual}
     kinds: dict[object, int] = {}
 
@@ -172,6 +174,8 @@ def _layers(graph: ChannelGraph, batch_size: int) -> tuple[SurfaceLayer, ...]:
         writes, reads = (any(name in streams for name, _ in axis.terms) for axis in (layer.outputs, layer.inputs))
         return kinds.setdefault((signature_of(layer), writes, reads), len(kinds))
 
+    surfaces = {layer.name: kind(layer) for layer in graph.layers}
+    followed = _followed(surfaces, networks)
     return tuple(
         SurfaceLayer(
             name=layer.name,
@@ -179,11 +183,25 @@ def _layers(graph: ChannelGraph, batch_size: int) -> tuple[SurfaceLayer, ...]:
             inputs=layer.inputs,
             outputs=layer.outputs,
             calls=layer.calls,
-            surface=kind(layer),
+            surface=surfaces[layer.name],
             batch_size=batch_size,
+            followed=layer.name in followed,
         )
         for layer in graph.layers
     )
+
+
+def _followed(surfaces: Mapping[str, int], networks: Sequence[AccountedNetwork]) -> set[str]:
+    """Layers that are always accounted for with more nodes than another layer of their kind: what follows differs.
+
+    At some widths an engine needs more nodes for the layer itself: the network with the fewest tells.
+    """
+    seen = {name: [n.account.layers[name].nodes for n in networks if name in n.account.layers] for name in surfaces}
+    nodes = {name: min(counts) for name, counts in seen.items() if counts}
+    fewest: dict[int, int] = {}
+    for name, count in nodes.items():
+        fewest[surfaces[name]] = min(count, fewest.get(surfaces[name], count))
+    return {name for name, count in nodes.items() if count > fewest[surfaces[name]]}
 
 
 def _surfaces(problem: _Problem, rows: BoolArray, seed: int) -> tuple[Surface, ...]:
@@ -196,6 +214,7 @@ def _surfaces(problem: _Problem, rows: BoolArray, seed: int) -> tuple[Surface, .
             outputs=problem.outputs[rows][:, columns].T.ravel(),
             megabytes=np.tile(problem.megabytes[rows], len(columns)),
             milliseconds=np.tile(problem.milliseconds[rows], len(columns)),
+            followed=np.repeat([float(problem.layers[column].followed) for column in columns], rows.sum()),
             ns=problem.spent[rows][:, columns].T.ravel(),
         )
         samples = every.at(every.ns > 0)  # neither without an account nor below what the engine's clock can tell
@@ -224,7 +243,8 @@ def _design(problem: _Problem, surfaces: Sequence[Surface], milliseconds: FloatA
     kinds = [np.zeros_like(problem.ns) for _ in surfaces]
     for index, layer in enumerate(problem.layers):
         inputs, outputs = problem.inputs[:, index], problem.outputs[:, index]
-        ns = surface_ns(surfaces[layer.surface], inputs, outputs, problem.megabytes, milliseconds)
+        followed = np.full_like(inputs, float(layer.followed))
+        ns = surface_ns(surfaces[layer.surface], inputs, outputs, problem.megabytes, milliseconds, followed)
         kinds[layer.surface] += np.where(outputs > 0, ns, 0.0)  # a removed layer costs nothing
     shares = [footprint_share(step, problem.megabytes) for step in range(len(FOOTPRINT_STEPS))]
     steps = [problem.megabytes * share * (share.max() >= CROSSED) for share in shares]

@@ -37,7 +37,11 @@ __all__ = ["SurfaceLatency", "SurfaceLayer", "SurfaceTerms"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurfaceLayer:
-    """One layer of the network: whose widths it reads, which surface prices it, and how many samples run at once."""
+    """One layer of the network: whose widths it reads, which surface prices it, and how many samples run at once.
+
+    `followed` says that more nodes of the running network follow it than others of its surface (a pool, say), whose
+    time is part of its own.
+    """
 
     name: str
     shape: LayerShape
@@ -46,6 +50,7 @@ class SurfaceLayer:
     calls: int
     surface: int
     batch_size: int = 1
+    followed: bool = False
 
     def elements(self, outputs: int) -> int:
         """Elements that its calls write, for one sample."""
@@ -173,10 +178,10 @@ class SurfaceLatency:
         surface = self.terms.surfaces[layer.surface]
         while surface.rule is not None and surface.yes is not None and surface.no is not None:
             surface = surface.yes if surface.rule.answers(inputs, outputs)[0] else surface.no
-        ns = self.terms.traffic_ns * layer.elements(out_channels)
+        ns, followed = self.terms.traffic_ns * layer.elements(out_channels), np.array([float(layer.followed)])
         for name, coefficient in (surface.coefficients or {}).items():
             term = term_named(name)
-            crossed = float(term_values([term], inputs, outputs, _BEYOND, _BEYOND)[0, 0])
+            crossed = float(term_values([term], inputs, outputs, _BEYOND, _BEYOND, followed)[0, 0])
             added = self.terms.scales[layer.surface] * coefficient * crossed
             if term.kind == "fetched":
                 footprint[term.inputs] += added
