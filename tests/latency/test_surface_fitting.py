@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from planted import chain
-from planted_accounts import GRAPH, OVERHEAD, accounted, accounted_truth, evicting
+from planted_accounts import GRAPH, OVERHEAD, accounted, accounted_truth, evicting, pooling
 
 from tailor.errors import MeasurementError
 from tailor.latency.accounts import LayerAccount, NetworkAccount
@@ -137,6 +137,22 @@ def test_layers_that_differ_in_channels_alone_share_a_surface_but_not_across_res
     assert kinds(graph) == [0, 0, 0, 1, 1, 1]
     stream = replace(graph, groups=tuple(replace(g, residual=g.name == "g4") for g in graph.groups))
     assert kinds(stream) == [0, 0, 0, 1, 2, 3]
+
+
+def test_what_follows_some_layers_of_a_kind_is_told_by_their_nodes() -> None:
+    """Pools that are nodes of their own; where an engine hides them in their layer, all layers share what they take."""
+
+    def off(nodes: int) -> float:
+        found = fit(pooling(accounted(), nodes=nodes))
+        latency = SurfaceLatency(found.terms)
+        unseen = pooling(accounted(count=100, noise=0.0, seed=99), nodes=nodes)
+        followed = [layer.followed for layer in found.terms.layers]
+        assert followed[1:] == [bool(nodes), False] * (len(GRAPH.layers) // 2 - 1) + [bool(nodes)]
+        return float(np.mean([abs(latency.predict(network.widths).ns / network.ns - 1) for network in unseen]))
+
+    told, hidden = off(1), off(0)
+    assert told < 0.01
+    assert hidden > 0.015
 
 
 def test_a_layer_that_the_engine_never_names_is_priced_by_its_kind_or_by_what_the_networks_take() -> None:

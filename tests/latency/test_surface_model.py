@@ -69,6 +69,16 @@ def test_a_price_is_counted_by_hand() -> None:
     assert slow.ns == pytest.approx(warm + evicted(400, 400), abs=1)
 
 
+def test_what_follows_a_layer_is_part_of_its_price() -> None:
+    surface = Surface(coefficients={"product 1 1": 2.0, "followed 1 1": 7.0})
+    layer = one_layer().terms.layers[0]
+    plain, pooled = (
+        one_layer(layers=(replace(layer, followed=followed),), surfaces=(surface,)).predict(Widths({"a": 10, "b": 20}))
+        for followed in (False, True)
+    )
+    assert pooled.ns - plain.ns == 10 * 7 * 20
+
+
 def test_elements_and_weights_count_calls_kernels_and_kinds() -> None:
     layer = one_layer().terms.layers[0]
     assert layer.elements(10) == 2 * 10 * 64
