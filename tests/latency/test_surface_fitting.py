@@ -155,6 +155,16 @@ def test_what_follows_some_layers_of_a_kind_is_told_by_their_nodes() -> None:
     assert hidden > 0.015
 
 
+def test_nodes_that_a_layer_needs_at_some_widths_alone_say_nothing_of_what_follows_it() -> None:
+    def reordered(network: AccountedNetwork) -> AccountedNetwork:
+        own = network.account.layers["conv1"]
+        layers = {**network.account.layers, "conv1": replace(own, nodes=own.nodes + 1)}
+        return replace(network, account=replace(network.account, layers=layers))
+
+    measured = [reordered(network) if place % 3 else network for place, network in enumerate(accounted())]
+    assert not any(layer.followed for layer in fit(measured).terms.layers[1:])
+
+
 def test_a_layer_that_the_engine_never_names_is_priced_by_its_kind_or_by_what_the_networks_take() -> None:
     def hidden(network: AccountedNetwork, *names: str) -> AccountedNetwork:
         layers = {name: found for name, found in network.account.layers.items() if name not in names}
