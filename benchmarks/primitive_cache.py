@@ -26,31 +26,21 @@ import torch
 
 import tailor
 from environment import collect, markdown_table, write_results
+from random_cut import random_networks
 from tailor.database import Database
-from tailor.latency.candidates import draw_networks
 from tailor.primitive_cache import ENOUGH
 from tailor.profiling.networks import NetworkTimer, TimedNetworks
 from tailor.profiling.reasons import onednn_lines
 from tailor.profiling.session import open_probes
-from tailor.spec import ChannelGraph, Target, Widths
+from tailor.spec import Target, Widths
 from tailor.timing import settings_named
 
 VARIABLE = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 KINDS = {"1024, as oneDNN": "1024", f"{ENOUGH}, as Tailor": str(ENOUGH)}
-FEW, SESSIONS, DRAWN, SEED = 6, 2, 400, 3
+FEW, SESSIONS, SEED = 6, 2, 3
 SETTINGS = replace(
     settings_named("quick"), min_rounds=12, max_rounds=12, half_width=0.0, max_seconds=3600.0, warmup_seconds=0.0
 )
-
-
-def narrowed(graph: ChannelGraph, count: int) -> list[Widths]:
-    """Random networks from the lightest to the heaviest, evenly over those drawn."""
-    every = {
-        group.name: tuple(width for width in range(group.smallest, group.width + 1) if group.allows(width))
-        for group in graph.groups
-    }
-    ordered = sorted(draw_networks(graph, every, DRAWN, SEED), key=graph.macs)
-    return [ordered[int((place + 0.5) * len(ordered) / count)] for place in range(count)]
 
 
 def one_process(count: int, batch: int) -> dict[str, Any]:
@@ -59,7 +49,7 @@ def one_process(count: int, batch: int) -> dict[str, Any]:
     model, example = tailor.load_model("tailor/vgg16-cifar10").eval(), torch.randn(1, 3, 32, 32)
     graph = tailor.trace(model, example)
     timer = open_probes(model, graph, example, Target(batch_size=batch), database=Database.memory()).timer
-    many = narrowed(graph, count)
+    many = random_networks(graph, [(place + 0.5) / count for place in range(count)], SEED)
     few = many[:: max(1, count // FEW)][:FEW]
     before = psutil.Process().memory_info().rss
     found: dict[str, list[TimedNetworks]] = {"alone": [], "together": []}

@@ -25,12 +25,12 @@ import torch
 
 import tailor
 from environment import collect, markdown_table, write_results
+from random_cut import random_networks
 from tailor.database import Database
-from tailor.latency.candidates import draw_networks
 from tailor.models import input_shape
 from tailor.profiling.session import open_probes
 from tailor.records import TimingSettings
-from tailor.spec import ChannelGraph, Target, Widths
+from tailor.spec import Target
 from tailor.timing import SHARES, quickest_values, steadied
 
 FloatArray = npt.NDArray[np.float64]
@@ -42,17 +42,7 @@ CASES = {
 }
 PLACES = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)  # of the narrowed networks, in the order of their work
 WINDOWS = (12, 24, 36, 48, 96)
-DRAWN, SEED, COPIES = 400, 5, 2
-
-
-def narrowed(graph: ChannelGraph) -> list[Widths]:
-    """Random networks from the lightest to the heaviest."""
-    every = {
-        group.name: tuple(width for width in range(group.smallest, group.width + 1) if group.allows(width))
-        for group in graph.groups
-    }
-    ordered = sorted(draw_networks(graph, every, DRAWN, SEED), key=graph.macs)
-    return [ordered[int(place * len(ordered))] for place in PLACES]
+SEED, COPIES = 5, 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +66,7 @@ def recorded(name: str, target: Target, seconds: float) -> tuple[Recorded, list[
     example = torch.randn(1, *input_shape(name, model))
     graph = tailor.trace(model, example)
     probes = open_probes(model, graph, example, target, database=Database.memory())
-    networks = narrowed(graph)
+    networks = random_networks(graph, PLACES, SEED)
     endless = TimingSettings(
         min_rounds=10**6, max_rounds=10**6, half_width=0.0, max_seconds=seconds, warmup_seconds=0.0, paired=True
     )
