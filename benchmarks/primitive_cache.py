@@ -28,14 +28,13 @@ import tailor
 from environment import collect, markdown_table, write_results
 from random_cut import random_networks
 from tailor.database import Database
-from tailor.primitive_cache import ENOUGH
+from tailor.engines.onednn import onednn_lines
+from tailor.primitive_cache import ENOUGH, VARIABLE
 from tailor.profiling.networks import NetworkTimer, TimedNetworks
-from tailor.profiling.reasons import onednn_lines
 from tailor.profiling.session import open_probes
 from tailor.spec import Target, Widths
 from tailor.timing import settings_named
 
-VARIABLE = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 KINDS = {"1024, as oneDNN": "1024", f"{ENOUGH}, as Tailor": str(ENOUGH)}
 FEW, SESSIONS, SEED = 6, 2, 3
 SETTINGS = replace(

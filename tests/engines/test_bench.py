@@ -125,6 +125,34 @@ def test_eager_torch_names_its_modules_and_their_work() -> None:
     assert not any(part._forward_hooks for part in module.modules())
 
 
+class Compiling(Planted):
+    """Compiles for a network all that it has forgotten since, and remembers which network it was asked about."""
+
+    forgotten = 0
+
+    def prepare(self, module: nn.Module, inputs: tuple[Any, ...]) -> Prepared:
+        def compiled() -> int:
+            self.log.append(f"asked about {inputs[0].shape[0]}")
+            return self.forgotten
+
+        return replace(super().prepare(module, inputs), compiled=compiled)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_who_ran_longest_ago_tells_whether_kernels_are_kept(seed: int, recwarn: pytest.WarningsRecorder) -> None:
+    runtime = Compiling(lambda y: y, Target(engine="planted"))
+    subjects = [
+        Subject(key=str(rows), module=nn.Linear(8, 4).eval(), inputs=(torch.ones(rows, 8),)) for rows in range(1, 6)
+    ]
+    measured = Bench(runtime).measure(subjects, replace(FEW, seed=seed))
+    (first,) = [each.subject for each in measured if each.places[-1] == 0]
+    assert runtime.log == ["open", f"asked about {first}", "closed"]
+    assert not recwarn.list
+    runtime.forgotten = 3
+    with pytest.warns(RuntimeWarning, match="compiled 3 of them anew"):
+        Bench(runtime).measure(subjects, FEW)
+
+
 class Telling(Planted):
     """Tells one node per network, and remembers how many calls it was given and whether its session was open."""
 

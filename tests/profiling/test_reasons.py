@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import torch
 from planted_device import PlantedDevice
-from torch import nn
 
 from tailor.engines import open_device
 from tailor.latency.staircase import Point, fit_staircase
-from tailor.profiling.reasons import onednn_lines, reasons
+from tailor.profiling.reasons import reasons
 from tailor.spec import LayerShape, Target
 
 SHAPE = LayerShape(
@@ -35,14 +33,6 @@ def test_every_step_has_a_reason_on_real_engines(engine: str, capfd: pytest.Capt
     assert [reason.channels for reason in found] == [16, 32, 48]
     assert all(reason.sentence for reason in found)
     assert "onednn_verbose" not in capfd.readouterr().out
-
-
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
-def test_onednn_tells_the_primitive_that_ran() -> None:
-    layer = nn.Conv2d(64, 64, 3, padding=1).eval()
-    with torch.inference_mode():
-        assert "convolution" in onednn_lines(lambda: layer(torch.zeros(1, 64, 24, 24)))
-        assert "convolution" not in onednn_lines(lambda: None)
 
 
 def test_a_device_that_is_no_engine_tells_nothing() -> None:

@@ -6,7 +6,8 @@ import statistics
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -20,10 +21,11 @@ from tailor.engines.memory import check_memory
 from tailor.engines.reference import is_reference, reference_outputs
 from tailor.engines.runtime import SUBJECT_ERRORS, Prepared, Runtime
 from tailor.errors import InvalidOptionError, MeasurementError
+from tailor.primitive_cache import ENOUGH, VARIABLE
 from tailor.protocols import Subject
 from tailor.records import Environment, Measurement, NodeTime, TimingSettings
 from tailor.spec import Target
-from tailor.timing import SAMPLING, describe_failure, sample_rounds
+from tailor.timing import SAMPLING, Rounds, describe_failure, sample_rounds
 
 __all__ = ["Bench", "Entry", "check_threads", "time_together"]
 
@@ -174,6 +176,8 @@ def time_together(
             samples, places, stopped = dict(rounds.samples), dict(rounds.places), rounds.stopped
             conditions = conditions_between(before, read_counters(), rounds)
             failures |= rounds.failures
+            with suppress(*_recover(benches)):  # they were timed: one that no longer runs only tells nothing
+                _warn_of_compiling({name: ready[name] for name in _by_age(rounds)})
         if afterwards is not None:
             for name, values in samples.items():
                 afterwards(int(name), ready[name], statistics.median(values))
@@ -190,6 +194,26 @@ def time_together(
         )
         for name, entry in zip(names, entries, strict=True)
     ]
+
+
+def _by_age(rounds: Rounds) -> list[str]:
+    """Who ran through, from the one that ran longest ago."""
+    return sorted(rounds.samples, key=lambda name: rounds.places[name][-1])
+
+
+def _warn_of_compiling(oldest_first: Mapping[str, Prepared]) -> None:
+    """Call who ran longest ago once more: what is compiled for it now was compiled again and again while timing.
+
+    A warning of Python's, for only who imports Tailor behind torch, or chose the number, can meet it.
+    """
+    asked = next((each.compiled for each in oldest_first.values() if each.compiled is not None), None)
+    if asked is not None and (count := asked()):
+        message = (
+            f"oneDNN keeps too few kernels for this session: a network that had run before compiled {count} of them "
+            f"anew, so calls that were timed did too; import tailor before torch runs anything, or start with "
+            f"{VARIABLE}={ENOUGH}"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
 def _check_keys(subjects: Sequence[Subject]) -> None:

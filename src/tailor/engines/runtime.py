@@ -45,12 +45,15 @@ class Prepared:
 
     `call` runs it once and is what is timed. `outputs` runs it once and hands back its tensors on the CPU, in the order
     in which the module returns them. `layers`, where the engine can tell, runs it so many times and returns what
-    each node of the whole network took. `facts` tells what the engine made of it (the precision it really uses ...).
+    each node of the whole network took. `compiled`, where the engine compiles during calls and may forget it again,
+    runs it once and returns how many kernels were compiled. `facts` tells what the engine made of it (the precision it
+    really uses ...).
     """
 
     call: Callable[[], object]
     outputs: Callable[[], list[Tensor]]
     layers: Callable[[int], tuple[NodeTime, ...]] | None = None
+    compiled: Callable[[], int] | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
 
 

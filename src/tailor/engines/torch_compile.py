@@ -21,6 +21,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 from tailor.calling import first_words, output_tensors
 from tailor.engines.allocator import memory_returned
+from tailor.engines.onednn import asked_about
 from tailor.engines.placement import Placement
 from tailor.engines.runtime import SUBJECT_ERRORS, Prepared
 from tailor.engines.torch_state import numerics, torch_facts
@@ -91,7 +92,11 @@ class TorchCompile:
                 + ("; is it disabled (TORCHDYNAMO_DISABLE, TORCH_COMPILE_DISABLE)?" if not graphs else "")
             )
         call = functools.partial(compiled, *bound)
-        return Prepared(call=call, outputs=lambda: output_tensors(call()))
+        return Prepared(
+            call=call,
+            outputs=lambda: output_tensors(call()),
+            compiled=asked_about(call, self._placement.device),
+        )
 
     def sync(self) -> None:
         """Wait for a CUDA device."""

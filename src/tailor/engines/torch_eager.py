@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tailor.calling import output_tensors
+from tailor.engines.onednn import asked_about
 from tailor.engines.placement import Placement
 from tailor.engines.runtime import SUBJECT_ERRORS, Prepared, middle_mean, settle
 from tailor.engines.torch_state import numerics, torch_facts
@@ -58,13 +59,13 @@ class TorchEager:
             call=call,
             outputs=lambda: output_tensors(call()),
             layers=functools.partial(_layer_times, ready, call, self.sync),
+            compiled=asked_about(call, self._placement.device),
         )
 
     def sync(self) -> None:
         """Wait for a CUDA device."""
         if self._placement.device.type == "cuda":
             torch.cuda.synchronize(self._placement.device)
-
 
 def _layer_times(
     module: nn.Module, call: Callable[[], object], sync: Callable[[], None], calls: int

@@ -12,7 +12,7 @@ import torch
 from tailor.errors import InvalidOptionError, MeasurementError
 from tailor.primitive_cache import primitives_kept
 
-__all__ = ["LAYOUTS", "PRECISIONS", "device_named", "numerics", "torch_facts"]
+__all__ = ["LAYOUTS", "PRECISIONS", "device_named", "numerics", "onednn_in_use", "torch_facts"]
 
 # "tf32" is fp32 in memory whose products a CUDA device may round to 10 bits; "fp32" forbids that.
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -57,7 +57,7 @@ def torch_facts(device: torch.device) -> Mapping[str, str]:
     """What decides torch's speed on this device, beside the target itself."""
     facts = {
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "onednn": str(_onednn_in_use()),
+        "onednn": str(onednn_in_use()),
         "onednn_primitives": primitives_kept(os.environ),
     }
     if device.type != "cuda":
@@ -75,7 +75,8 @@ def torch_facts(device: torch.device) -> Mapping[str, str]:
     }
 
 
-def _onednn_in_use() -> bool:
+def onednn_in_use() -> bool:
+    """Whether torch computes with oneDNN where it can."""
     available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return available and bool(torch.backends.mkldnn.enabled)
 

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import BinaryIO
-
-import torch
+from collections.abc import Callable
 
 from tailor.engines.bench import Bench
+from tailor.engines.onednn import onednn_lines
 from tailor.engines.subjects import layer_subject
 from tailor.errors import MeasurementError
 from tailor.latency.kernels import (
@@ -28,7 +21,7 @@ from tailor.latency.staircase import Staircase
 from tailor.protocols import Device
 from tailor.spec import LayerShape
 
-__all__ = ["onednn_lines", "reasons"]
+__all__ = ["reasons"]
 
 _TELLING = ("onnxruntime", "openvino")  # engines whose node times name the kernel
 
@@ -63,32 +56,3 @@ def _account(bench: Bench, shape: LayerShape, axis: str) -> KernelAccount:
     except failures as error:
         return unknown_account(f"the layer did not run again ({type(error).__name__})")
     return unknown_account(f"engine {target.engine} does not name its kernels")
-
-
-def onednn_lines(call: Callable[[], object], level: int = torch.backends.mkldnn.VERBOSE_ON) -> str:
-    """What oneDNN prints about the primitives of one call; it writes to the process's standard output, nowhere else.
-
-    `level` is what `torch.backends.mkldnn.verbose` takes: primitives that ran, or also whether each was compiled anew.
-    """
-    with tempfile.TemporaryFile() as file:
-        verbose = torch.backends.mkldnn.verbose(level)  # type: ignore[no-untyped-call]
-        with _standard_output_in(file), verbose:
-            call()
-        file.seek(0)
-        return file.read().decode(errors="replace")
-
-
-@contextmanager
-def _standard_output_in(file: BinaryIO) -> Iterator[None]:
-    """Send what C libraries print into a file; the descriptor is put back afterwards."""
-    library = ctypes.CDLL(None)
-    sys.stdout.flush()
-    library.fflush(None)
-    saved = os.dup(1)
-    os.dup2(file.fileno(), 1)
-    try:
-        yield
-    finally:
-        library.fflush(None)
-        os.dup2(saved, 1)
-        os.close(saved)
