@@ -11,7 +11,8 @@ how long it will take, and a second run goes on where the first was stopped. `--
 another machine's. `--find-again` keeps the sweeps; the A/A resolution is measured and the edges are found anew.
 `--sweep-again` does the same and averages each sweep with one more: what a busy host does to a sweep looks like edges.
 `--replay` measures nothing: the finder of today probes the sweeps in the results that are there, with noise planted
-into every probe, ten times.
+into every probe, ten times. Nor does `--judge-again`: what was found then is held against the sweeps as they are judged
+today.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ TRUE, FALSE = 1.5, 0.5  # claimable steps from which a jump must be found, and b
 SURE = 2.0  # standard errors above the slope around from which there is a jump
 SLOPE = 8  # counts on each side in which the slope is seen
 AROUND = 4  # counts on each side whose median tells the level beside an edge
+TOGETHER = (1, 2, 4, 8)  # counts in a row of which it is told together whether they cost less than a narrower one
 ROUNDS, PAIRS = 72, 3  # of copies: with 12 rounds, the width of the interval is most of what they seem to differ by
 REPLAYS = 10
 CACHE = RESULTS.parent / "raw" / "edges-layers.json"  # the sweeps with their noise stay out of the repository
@@ -97,6 +99,9 @@ def main() -> None:
     if options.replay:
         replay(options.host)
         return
+    if options.judge_again:
+        judge_again(options)
+        return
     cases = [case for case in CASES if options.layers is None or case.name in options.layers]
     done: dict[str, Any] = json.loads(CACHE.read_text(encoding="utf-8")) if CACHE.exists() else {}
     environment = collect()
@@ -132,13 +137,14 @@ def compared(
         sweeps, seconds = sweeps + 1, seconds + time.perf_counter() - measured
     swept = time.perf_counter()
     found, probes = _find(device, case, resolution)
-    missed, invented, true = judged(sweep, found, resolution)
+    missed, invented, true = judged(sweep, found.sharp_edges, found.edges, resolution)
     return {
         "width": case.width,
         "resolution": resolution,
         "true": true,
         "missed": missed,
         "found": list(found.sharp_edges),
+        "edges": list(found.edges),
         "invented": invented,
         "probes": probes,
         "share": probes / case.width,
@@ -187,7 +193,8 @@ def replay(host: str) -> None:
             while probes := next_probes(points, row["width"], row["resolution"], limit=40):
                 told = {channels: times[channels] * math.exp(noise * draw.standard_normal()) for channels in probes}
                 points += [Point(channels=channels, ns=round(ns), noise=noise) for channels, ns in told.items()]
-            missed, invented, true = judged(sweep, fit_staircase(points, row["resolution"]), row["resolution"])
+            found = fit_staircase(points, row["resolution"])
+            missed, invented, true = judged(sweep, found.sharp_edges, found.edges, row["resolution"])
             counts += np.array([len(true), len(true) - len(missed), len(invented), len(points)]) / REPLAYS
         totals += counts
         lines.append((
@@ -210,38 +217,74 @@ def replay(host: str) -> None:
     print(summary)
 
 
+def judge_again(options: argparse.Namespace) -> None:
+    """Judge what the results hold, by the sweeps that they hold; environment and figures stay those of their run."""
+    known = json.loads((RESULTS / f"{_named('edges', options.host)}.json").read_text(encoding="utf-8"))
+    rows = []
+    for row in known["layers"]:
+        noise = row.get("sweep noise", row["resolution"] / 2)
+        sweep = [Point(channels=c, ns=int(ns), noise=noise) for c, ns in enumerate(row["sweep"].split(), start=1)]
+        # Older results do not hold edges that may not be called sharp, but those of them that a true edge needed.
+        edges = row.get("edges", [*row["found"], *(edge for edge in row["true"] if edge not in row["missed"])])
+        missed, invented, true = judged(sweep, row["found"], edges, row["resolution"])
+        again = {"missed": missed, "invented": invented, "true": true, "edges": sorted({*edges})}
+        rows.append({**row, **again, "sweep": [[point.channels, point.ns, point.noise] for point in sweep]})
+    _write(rows, known["environment"], options)
+
+
 def _named(what: str, host: str) -> str:
     """The results' name, those of another host apart."""
     return f"{what}_{host}" if host else what
 
 
 def judged(
-    sweep: Sequence[Point], found: Staircase, resolution: float
+    sweep: Sequence[Point], sharp: Sequence[int], edges: Sequence[int], resolution: float
 ) -> tuple[list[int], list[int], list[int]]:
-    """(missed, invented, true) edges, by how far the sweep's padded-up curve jumps at each channel count."""
+    """(missed, invented, true) edges, by how far the sweep's padded-up curve jumps at each channel count.
+
+    `edges` are all that were found, `sharp` those of them at which a jump was claimed.
+    """
     claimable = claimable_step(resolution)
     truth = fit_staircase(sweep, resolution)
-    times = {point.channels: point.ns for point in sweep}
+    times = padded(sweep)
     sure = SURE * 1.25 * math.sqrt(2 / AROUND) * statistics.median(point.noise for point in sweep)  # of two medians
     true = [
         edge for edge in truth.sharp_edges
         if jump(times, edge) >= max(TRUE * claimable, slope(times, edge) + sure)
     ]
-    missed = [edge for edge in true if edge not in found.edges]
+    missed = [edge for edge in true if edge not in edges]
     invented = [
-        edge for edge in found.sharp_edges
+        edge for edge in sharp
         if jump(times, edge) < min(FALSE * claimable, slope(times, edge) + sure)
     ]
     return missed, invented, true
 
 
-def jump(times: dict[int, int], edge: int) -> float:
-    """The rise right behind an edge as a share of the level before it."""
+def padded(sweep: Sequence[Point]) -> dict[int, float]:
+    """What each count costs at most, for any wider layer may run in its place: as far as one surely costs less.
+
+    The least of all wider counts would be the luckiest measurement of them, and pull down a whole stair of small steps.
+    So neighbours speak together, up to eight, and no lower than their standard error allows.
+    """
+    ordered = sorted(sweep, key=lambda point: point.channels)
+    logs = np.array([math.log(point.ns) for point in ordered])
+    noise, sums = statistics.median(point.noise for point in ordered), np.concatenate([[0.0], np.cumsum(logs)])
+    costs, cheapest = dict[int, float](), math.inf
+    for place in range(len(ordered) - 1, -1, -1):
+        costs[ordered[place].channels] = math.exp(min(logs[place], cheapest))
+        for count in (each for each in TOGETHER if place + each <= len(ordered)):
+            mean = (sums[place + count] - sums[place]) / count
+            cheapest = min(cheapest, mean + SURE * noise / math.sqrt(count))
+    return costs
+
+
+def jump(times: Mapping[int, float], edge: int) -> float:
+    """The rise of a padded curve right behind an edge, as a share of the level before it."""
     before, after = _levels(times, edge)
     return after / before - 1
 
 
-def slope(times: dict[int, int], edge: int) -> float:
+def slope(times: Mapping[int, float], edge: int) -> float:
     """The usual rise around an edge, as a share of the level before it: a line rises everywhere, a stair at edges only.
     """
     near = [place for place in range(edge - SLOPE, edge + SLOPE + 1) if abs(place - edge) >= AROUND]
@@ -250,16 +293,10 @@ def slope(times: dict[int, int], edge: int) -> float:
     return rise / _levels(times, edge)[0]
 
 
-def _levels(times: dict[int, int], edge: int) -> tuple[float, float]:
-    """Medians of a few counts on each side of an edge, after padding up."""
-    counts = sorted(times)
-    padded: dict[int, int] = {}
-    cheapest = max(times.values())
-    for count in reversed(counts):
-        cheapest = min(cheapest, times[count])
-        padded[count] = cheapest
-    left = [padded[count] for count in counts if edge - AROUND < count <= edge]
-    right = [padded[count] for count in counts if edge < count <= edge + AROUND]
+def _levels(times: Mapping[int, float], edge: int) -> tuple[float, float]:
+    """Medians of a few counts on each side of an edge."""
+    left = [ns for count, ns in times.items() if edge - AROUND < count <= edge]
+    right = [ns for count, ns in times.items() if edge < count <= edge + AROUND]
     return statistics.median(left), statistics.median(right)
 
 
@@ -348,8 +385,11 @@ def _write(rows: Sequence[dict[str, Any]], environment: dict[str, str], options:
     report = {"environment": environment, "layers": short}
     if max((row.get("sweeps", 1) for row in rows), default=1) > 1:
         summary += " Each sweep after the first was made by a run with `--sweep-again`; the rest is of the last run."
+    if options.judge_again:
+        summary += f" Judged again by the version {collect()['commit']}; all else is of the run."
     command = f"{COMMAND} --engines {','.join(options.engines)}" + (f" --host {options.host}" if options.host else "")
     command += " --find-again" * options.find_again + " --sweep-again" * options.sweep_again
+    command += " --judge-again" * options.judge_again
     path = write_results(
         _named("edges", options.host), report, title="Edges found with few probes",
         tables=[summary, markdown_table(header, lines)], command=command,
@@ -364,6 +404,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--host", default="", help="keep the results beside another machine's, under this name")
     parser.add_argument("--find-again", action="store_true", help="keep the sweeps, measure all else anew")
     parser.add_argument("--sweep-again", action="store_true", help="one more sweep, averaged; measure all else anew")
+    parser.add_argument("--judge-again", action="store_true", help="measure nothing: judge what the results hold")
     parser.add_argument("--replay", action="store_true", help="probe the sweeps in the results, with planted errors")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()

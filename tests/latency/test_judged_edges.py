@@ -6,13 +6,13 @@ import importlib
 import math
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tailor.latency.staircase import Point, Staircase, Tread
+from tailor.latency.staircase import Point
 
 RESOLUTION = 0.02  # three times as much may be claimed
 
@@ -31,16 +31,6 @@ def sweep(truth: Callable[[int], float], width: int = 128, noise: float = 0.003,
     ]
 
 
-def claimed(edges: Sequence[int], width: int = 128) -> Staircase:
-    """A staircase that claims these edges; its levels do not matter."""
-    rights = [*edges, width]
-    treads = tuple(
-        Tread(low=low + 1, right_edge=right, ns=1_000 * (place + 1))
-        for place, (low, right) in enumerate(zip([0, *edges], rights, strict=True))
-    )
-    return Staircase(points=(), treads=treads, resolution=RESOLUTION)
-
-
 def stairs(channels: int) -> float:
     return 3e5 + 1e5 * -(-channels // 32)
 
@@ -50,20 +40,42 @@ def line(channels: int) -> float:
 
 
 def test_a_stair_is_true_what_is_not_found_is_missed_and_what_lies_on_a_tread_is_invented(edges: Any) -> None:
-    missed, invented, true = edges.judged(sweep(stairs), claimed([32, 48, 96]), RESOLUTION)
+    missed, invented, true = edges.judged(sweep(stairs), [32, 48, 96], [32, 48, 96], RESOLUTION)
     assert true == [32, 64, 96]
     assert missed == [64]
     assert invented == [48]
 
 
+def test_an_edge_that_was_found_without_its_jump_is_neither_missed_nor_invented(edges: Any) -> None:
+    assert edges.judged(sweep(stairs), [32], [32, 48, 64], RESOLUTION)[:2] == ([96], [])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_sweep_that_errs_by_half_a_step_calls_no_true_edge_invented(edges: Any, seed: int) -> None:
+    """The luckiest of hundreds of counts is two steps too quick; the edges before it are there all the same."""
+    true = [*range(16, 256, 16)]
+    noisy = sweep(lambda c: 1e5 + 1.2e5 * -(-c // 16), 256, 0.027, seed)  # steps of 6.6 % and more
+    assert edges.judged(noisy, true, true, 0.014)[1] == []
+    on_treads = [edge + 8 for edge in true]
+    invented = edges.judged(noisy, on_treads, on_treads, 0.014)[1]
+    assert len(invented) > len(true) / 2
+    assert set(invented) <= set(on_treads)
+
+
+def test_a_dip_is_an_edge_as_far_as_one_surely_costs_less(edges: Any) -> None:
+    """Layers of a multiple of 32 are quicker than their narrower neighbours, and these may run as wide."""
+    dips = sweep(lambda c: (1e6 + 5e3 * c) * (1.0 if c % 32 == 0 else 1.25))
+    assert edges.judged(dips, [48], [48], RESOLUTION) == ([32, 64, 96], [48], [32, 64, 96])
+
+
 def test_a_line_has_no_edges_though_each_count_rises_by_more_than_may_be_claimed(edges: Any) -> None:
     """Nor is an edge invented where it rises: it is none only where narrowing saves nothing."""
-    assert edges.judged(sweep(line), claimed([40]), RESOLUTION) == ([], [], [])
+    assert edges.judged(sweep(line), [40], [40], RESOLUTION) == ([], [], [])
 
 
 def test_a_jump_hardly_larger_than_what_may_be_claimed_counts_neither_way(edges: Any) -> None:
     fine = sweep(lambda c: 1e6 * (1.075 if c > 64 else 1.0))
-    assert edges.judged(fine, claimed([64]), RESOLUTION) == ([], [], [])
+    assert edges.judged(fine, [64], [64], RESOLUTION) == ([], [], [])
 
 
 @pytest.mark.parametrize(("noise", "told"), [((0.03, 0.03), 0.03), ((0.03, 0.01), None), ((0.03, 0.03), 0.01)])
