@@ -227,7 +227,9 @@ def judge_again(options: argparse.Namespace) -> None:
         # Older results do not hold edges that may not be called sharp, but those of them that a true edge needed.
         edges = row.get("edges", [*row["found"], *(edge for edge in row["true"] if edge not in row["missed"])])
         missed, invented, true = judged(sweep, row["found"], edges, row["resolution"])
-        again = {"missed": missed, "invented": invented, "true": true, "edges": sorted({*edges})}
+        again: dict[str, Any] = {"missed": missed, "invented": invented, "true": true, "edges": sorted({*edges})}
+        if "sweep noise" not in row:
+            again["sweep noise assumed"] = True
         rows.append({**row, **again, "sweep": [[point.channels, point.ns, point.noise] for point in sweep]})
     _write(rows, known["environment"], options)
 
@@ -385,6 +387,8 @@ def _write(rows: Sequence[dict[str, Any]], environment: dict[str, str], options:
     report = {"environment": environment, "layers": short}
     if max((row.get("sweeps", 1) for row in rows), default=1) > 1:
         summary += " Each sweep after the first was made by a run with `--sweep-again`; the rest is of the last run."
+    if any(row.get("sweep noise assumed") for row in rows):
+        summary += " The error of a sweep's points was not kept: half the A/A resolution stands for it."
     if options.judge_again:
         summary += f" Judged again by the version {collect()['commit']}; all else is of the run."
     command = f"{COMMAND} --engines {','.join(options.engines)}" + (f" --host {options.host}" if options.host else "")
