@@ -87,9 +87,11 @@ def conclude(
     """
     started = probes.clock()
     dense = surveyed.dense
+    probes.progress("latency model", 0, 1)
     fit = fit_latency(
         graph, surveyed.lone, surveyed.probed, surveyed.dense_ns, batch_size=target.batch_size, seed=probes.seed
     )
+    probes.progress("latency model", 1, 1)
     candidates = surveyed.candidates
     if fit.surfaces is not None:
         candidates = modelled_candidates(graph, fit.latency, fit.surfaces.narrowest, dense.resolution)

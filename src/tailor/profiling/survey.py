@@ -28,6 +28,7 @@ _SECONDS_EACH, _NETWORK_SECONDS = 1.5, 400.0
 # Measuring ends about here, so that with fitting a profile takes ten minutes: slow layers leave less for networks.
 _SECONDS, _FEWEST_SECONDS = 500.0, 100.0
 _STAIR_SECONDS = 240.0  # for making lone layers ready: engines that compile for long get fewer points per stair
+_FITTING_SECONDS = 30.0  # most that the fits took afterwards, on two shared cores (13 to 25 for VGG-16; by hand)
 _LAYER_SECONDS = (30.0, 360.0, 90.0)  # time for lone layers: base, per second of dense latency, most
 _NARROWED, _BESIDE = 0.7, 0.2  # a narrowed network's latency over the dense one's, seconds to build it and account
 
@@ -162,7 +163,7 @@ def survey_networks(
 
 def _expected(dense: DenseTime, layers: float, networks: int) -> str:
     """How long the profile may take, where lone layers take so many seconds and so many networks are not known."""
-    minutes = (layers + _network_seconds(dense, networks, spent=layers)) / 60
+    minutes = (layers + _network_seconds(dense, networks, spent=layers) + _FITTING_SECONDS) / 60
     return f"dense {dense.interval.value / 1e6:.3f} ms; the profile takes up to {math.ceil(minutes)} min from here"
 
 
