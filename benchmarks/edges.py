@@ -18,6 +18,7 @@ today.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import statistics
@@ -36,7 +37,7 @@ from tailor.engines.subjects import layer_subject
 from tailor.latency.probing import next_probes
 from tailor.latency.staircase import Point, Staircase, fit_staircase
 from tailor.profiling.layers import LayerTimer
-from tailor.protocols import Device, Subject
+from tailor.protocols import Device
 from tailor.records import TimingSettings
 from tailor.spec import LayerShape, Target
 from tailor.timing import SHARES, aa_resolution, claimable_step, settings_named
@@ -47,7 +48,9 @@ SURE = 2.0  # standard errors above the slope around from which there is a jump
 SLOPE = 8  # counts on each side in which the slope is seen
 AROUND = 4  # counts on each side whose median tells the level beside an edge
 TOGETHER = (1, 2, 4, 8)  # counts in a row of which it is told together whether they cost less than a narrower one
-ROUNDS, PAIRS = 72, 3  # of copies: with 12 rounds, the width of the interval is most of what they seem to differ by
+# Of copies: with 12 rounds, the width of the interval is most of what they seem to differ by; one pair a session may lie
+# alike in memory (medians of three told 0.5 to 8 % of layers whose points err alike).
+ROUNDS, COPIES, SESSIONS = 72, 4, 3
 REPLAYS = 10
 CACHE = RESULTS.parent / "raw" / "edges-layers.json"  # the sweeps with their noise stay out of the repository
 
@@ -338,22 +341,22 @@ def _find(device: Device, case: Case, resolution: float) -> tuple[Staircase, int
 
 
 def _resolution(device: Device, case: Case) -> float:
-    """What two copies of the dense layer differ by: the median over sessions, by the levels that agree better."""
+    """What two copies of the dense layer differ by: median over pairs and sessions, by the levels that agree better."""
     settings: TimingSettings = replace(settings_named("quick"), min_rounds=ROUNDS, max_rounds=ROUNDS, half_width=0.0)
     found: dict[str, list[float]] = {statistic: [] for statistic in SHARES}
-    for session in range(PAIRS):
+    for session in range(SESSIONS):
         subject = layer_subject(case.shape, 1)
-        copy = Subject(key=f"{subject.key} copy", module=subject.module, inputs=subject.inputs)
-        first, second = device.measure([subject, copy], replace(settings, seed=session))
-        for statistic, own in found.items():
-            own.append(aa_resolution(first.samples_ns, second.samples_ns, statistic))
+        copies = [replace(subject, key=f"{subject.key} copy {number}") for number in range(COPIES)]
+        measured = device.measure(copies, replace(settings, seed=session))
+        for (statistic, own), pair in itertools.product(found.items(), itertools.combinations(measured, 2)):
+            own.append(aa_resolution(*(each.samples_ns for each in pair), statistic))
     return min(statistics.median(own) for own in found.values())
 
 
 def _tell_time(cases: Sequence[Case], options: argparse.Namespace, done: dict[str, Any]) -> None:
     sweep = 0 if options.find_again else 36 * 25e-3
     seconds = sum(sweep * case.width + 60 for case in cases) * len(options.engines)
-    print(f"{len(cases)} layers on {len(options.engines)} engines: about {seconds / 60:.0f} minutes; {len(done)} known")
+    print(f"{len(cases)} layers on {len(options.engines)} engines: up to {seconds / 60:.0f} minutes; {len(done)} known")
 
 
 def _line(row: dict[str, Any]) -> str:
