@@ -48,8 +48,7 @@ SURE = 2.0  # standard errors above the slope around from which there is a jump
 SLOPE = 8  # counts on each side in which the slope is seen
 AROUND = 4  # counts on each side whose median tells the level beside an edge
 TOGETHER = (1, 2, 4, 8)  # counts in a row of which it is told together whether they cost less than a narrower one
-# Of copies: with 12 rounds, the width of the interval is most of what they seem to differ by; one pair a session may be
-# lucky (medians of three such told 0.5 to 8 % of layers whose points err alike).
+# Of copies: with 12 rounds, the width of the interval is most of what they seem to differ by; one pair may be lucky.
 ROUNDS, COPIES, SESSIONS = 72, 4, 3
 REPLAYS = 10
 CACHE = RESULTS.parent / "raw" / "edges-layers.json"  # the sweeps with their noise stay out of the repository

@@ -176,7 +176,8 @@ def time_together(
             samples, places, stopped = dict(rounds.samples), dict(rounds.places), rounds.stopped
             conditions = conditions_between(before, read_counters(), rounds)
             failures |= rounds.failures
-            with suppress(*_recover(benches)):  # they were timed: one that no longer runs only tells nothing
+            # They were timed: one that no longer runs, or has no file for what oneDNN prints, only tells nothing.
+            with suppress(*_recover(benches), OSError):
                 _warn_of_compiling({name: ready[name] for name in _by_age(rounds)})
         if afterwards is not None:
             for name, values in samples.items():

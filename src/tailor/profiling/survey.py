@@ -28,7 +28,7 @@ _SECONDS_EACH, _NETWORK_SECONDS = 1.5, 400.0
 # Measuring ends about here, so that with fitting a profile takes ten minutes: slow layers leave less for networks.
 _SECONDS, _FEWEST_SECONDS = 500.0, 100.0
 _STAIR_SECONDS = 240.0  # for making lone layers ready: engines that compile for long get fewer points per stair
-_FITTING_SECONDS = 30.0  # most that the fits took afterwards, on two shared cores (13 to 25 for VGG-16; by hand)
+_FITTING_SECONDS = 30.0  # for the fits afterwards: 13 to 25 for VGG-16 on two shared cores (by hand)
 _LAYER_SECONDS = (30.0, 360.0, 90.0)  # time for lone layers: base, per second of dense latency, most
 _NARROWED, _BESIDE = 0.7, 0.2  # a narrowed network's latency over the dense one's, seconds to build it and account
 
