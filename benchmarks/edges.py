@@ -187,7 +187,8 @@ def replay(host: str) -> None:
     for row in known["layers"]:
         times = {channels: int(ns) for channels, ns in enumerate(row["sweep"].split(), start=1)}
         noise = row["resolution"] / 2
-        sweep = [Point(channels=channels, ns=ns, noise=noise) for channels, ns in times.items()]
+        own = row.get("sweep noise", noise)
+        sweep = [Point(channels=channels, ns=ns, noise=own) for channels, ns in times.items()]
         counts = np.zeros(4)
         for seed in range(REPLAYS):
             draw = np.random.default_rng(seed)
